@@ -1,0 +1,4 @@
+//! claimgate.
+pub mod clock;
+pub mod denial;
+pub mod readiness;

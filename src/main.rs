@@ -1,0 +1,2 @@
+//! claimgate.
+fn main() {}
