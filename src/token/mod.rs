@@ -1,0 +1,3 @@
+//! From a header field to a verified token.
+
+pub mod claims_headers;
