@@ -2,6 +2,7 @@
 pub mod clock;
 pub mod denial;
 pub mod forward;
+pub mod jose;
 pub mod policy;
 pub mod readiness;
 pub mod server;
