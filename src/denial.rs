@@ -169,7 +169,7 @@ pub struct Row {
     pub reason: &'static str,
     /// The sentence for people.
     pub title: &'static str,
-    /// Whether the client may see [`Denial::detail`].
+    /// Whether the client may see what varies: [`Denial::shared_detail`].
     pub shared: bool,
 }
 

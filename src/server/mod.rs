@@ -1,8 +1,27 @@
 //! Sockets and workers; knows nothing of tokens.
+//!
+//! One acceptor hands each connection to the worker with the fewest. A worker is a thread with a runtime, connections
+//! and a [`Handler`] of its own, so that nothing on the path of a request is shared or locked.
 
-use std::net::SocketAddr;
+mod connection;
+mod io;
+mod listener;
+mod shutdown;
+mod wire;
+mod worker;
+
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+
+pub use self::listener::{Ended, Server, bind};
+use crate::deadline::Deadlines;
+use crate::denial::Denial;
 
 /// Where to listen, with how many threads, and how long a client may take.
 #[derive(Clone, Debug)]
@@ -17,10 +36,40 @@ pub struct Settings {
     pub header_timeout: Duration,
     /// Between requests on one connection.
     pub idle_timeout: Duration,
+    /// How long a client may leave an answer unread.
+    pub stream_idle_timeout: Duration,
     /// The largest request head, in bytes.
     pub max_header_size: usize,
     /// How long connections are still accepted after the signal to stop.
     pub drain_delay: Duration,
     /// How long requests in flight may take after that, before they are cut.
     pub shutdown_grace_period: Duration,
+}
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// Its address; an IPv4 one that came in over IPv6 is an IPv4 one again.
+    pub address: IpAddr,
+}
+
+/// Answers the requests of one worker.
+pub trait Handler: 'static {
+    /// What an answer's body is made of.
+    type Body: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static;
+
+    /// Answers one request. Dropped when the client goes away.
+    fn handle(&self, request: Request<Incoming>, peer: Peer) -> impl Future<Output = Response<Self::Body>>;
+
+    /// Answers what never became a request; the connection then closes.
+    fn refuse(&self, denial: Denial, peer: Peer) -> Response<Self::Body>;
+}
+
+/// Makes each worker's [`Handler`], on that worker's thread and inside its runtime.
+pub trait MakeHandler: Clone + Send + 'static {
+    /// What it makes.
+    type Handler: Handler;
+
+    /// One worker's handler; `deadlines` are that worker's time limits.
+    fn make(self, deadlines: &Deadlines) -> Self::Handler;
 }

@@ -1,0 +1,152 @@
+//! One client connection: from accept to close.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, header};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use tokio::net::TcpStream;
+
+use super::io::{ClientIo, Connection};
+use super::shutdown::{Stage, Watch};
+use super::worker::Worker;
+use super::{Handler, Peer};
+
+/// Serves one connection until it closes.
+pub(super) async fn serve<H: Handler>(stream: TcpStream, peer: Peer, worker: Rc<Worker<H>>) {
+    let connection = Rc::new(worker.connection());
+    // hyper's buffers are made for a client that speaks.
+    let watch = worker.drain.watch();
+    if !has_begun(&stream, &connection, &watch).await {
+        return;
+    }
+    let io = ClientIo::new(stream, Rc::clone(&connection), Rc::clone(&worker.scratch));
+    let service = service_fn(|request| {
+        let exchange = Exchange(Rc::clone(&connection));
+        answer(request, peer, Rc::clone(&worker), exchange)
+    });
+    let mut http = pin!(builder(&worker).serve_connection(io, service));
+    let mut is_closing = false;
+    poll_fn(|cx| {
+        let stage = watch.stage(cx);
+        if stage >= Stage::CloseIdle && !is_closing {
+            is_closing = true;
+            // What has arrived is read before an idle connection closes.
+            if http.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            http.as_mut().graceful_shutdown();
+        }
+        if let Poll::Ready(ended) = http.as_mut().poll(cx) {
+            if let Err(error) = ended {
+                tracing::debug!(error = %ErrorChain(&error), "connection ended");
+            }
+            return Poll::Ready(());
+        }
+        if stage == Stage::Cut {
+            worker.drain.cut(!connection.is_idle());
+            return Poll::Ready(());
+        }
+        connection.poll_expired(cx)
+    })
+    .await;
+}
+
+/// Waits for the first byte, within the time of a first head.
+async fn has_begun(stream: &TcpStream, connection: &Connection, watch: &Watch) -> bool {
+    poll_fn(|cx| {
+        // A byte that is here is answered, even when idle connections are being closed.
+        if stream.poll_read_ready(cx).is_ready() {
+            return Poll::Ready(true);
+        }
+        if watch.stage(cx) >= Stage::CloseIdle {
+            return Poll::Ready(false);
+        }
+        connection.poll_expired(cx).map(|()| false)
+    })
+    .await
+}
+
+fn builder<H: Handler>(worker: &Worker<H>) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .header_read_timeout(None)
+        // `Wire` has its own limits and answers for them; hyper's come after.
+        .max_headers(super::wire::MAX_FIELDS + 1)
+        .max_buf_size(worker.max_head + 4096);
+    builder
+}
+
+async fn answer<H: Handler>(
+    request: Request<Incoming>,
+    peer: Peer,
+    worker: Rc<Worker<H>>,
+    exchange: Exchange,
+) -> Result<Response<Tracked<H::Body>>, Infallible> {
+    let refusal = exchange.0.begin(!request.body().is_end_stream());
+    let mut response = match refusal {
+        Some(denial) => worker.handler.refuse(denial, peer),
+        None => worker.handler.handle(request, peer).await,
+    };
+    if worker.drain.stage() > Stage::Serve {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response.map(|body| Tracked { body, exchange }))
+}
+
+/// A request from its head to the end of its answer, whichever way that ends.
+struct Exchange(Rc<Connection>);
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// An answer's body; its end is the exchange's.
+    struct Tracked<B> {
+        #[pin]
+        body: B,
+        exchange: Exchange,
+    }
+}
+
+impl<B: Body<Data = Bytes>> Body for Tracked<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        self.project().body.poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// An error with its causes, for the log.
+struct ErrorChain<'e>(&'e (dyn std::error::Error + 'static));
+
+impl std::fmt::Display for ErrorChain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
+    }
+}

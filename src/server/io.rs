@@ -1,0 +1,303 @@
+//! A client's socket as hyper sees it: read through [`Wire`], its time limits kept.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use hyper::rt::ReadBufCursor;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use super::wire::Wire;
+use crate::deadline::Deadline;
+use crate::denial::Denial;
+
+/// The most that is read and thrown away after a refusal, so that the answer arrives before the connection closes.
+const LINGER_SIZE: usize = 64 * 1024;
+/// The most time that this takes.
+const LINGER_TIME: Duration = Duration::from_secs(1);
+
+/// How long a client may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) header: Duration,
+    pub(super) idle: Duration,
+    pub(super) write: Duration,
+}
+
+/// One connection's state, shared by its socket, its requests and its task.
+#[derive(Debug)]
+pub(super) struct Connection {
+    wire: RefCell<Wire>,
+    deadline: Deadline,
+    limits: Limits,
+    phase: Cell<Phase>,
+    refusal: RefCell<Option<Denial>>,
+    /// The task, when it waits for bytes that are here already once the answer is written.
+    reader: RefCell<Option<Waker>>,
+    must_linger: Cell<bool>,
+}
+
+/// What the deadline is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Phase {
+    /// Between requests.
+    Idle,
+    /// A head has begun; before the first one, the connection has.
+    Head,
+    /// A request is being answered.
+    Serving,
+}
+
+impl Connection {
+    /// A connection that has just been accepted: its first head is awaited.
+    pub(super) fn new(max_head: usize, deadline: Deadline, limits: Limits) -> Self {
+        deadline.arm(Instant::now() + limits.header);
+        Self {
+            wire: RefCell::new(Wire::new(max_head)),
+            deadline,
+            limits,
+            phase: Cell::new(Phase::Head),
+            refusal: RefCell::default(),
+            reader: RefCell::default(),
+            must_linger: Cell::new(false),
+        }
+    }
+
+    /// A request begins; why it is refused, when its head was.
+    pub(super) fn begin(&self, has_body: bool) -> Option<Denial> {
+        self.must_linger.set(has_body);
+        self.enter(Phase::Serving);
+        let refusal = self.refusal.take();
+        if refusal.is_some() {
+            self.must_linger.set(true);
+        }
+        refusal
+    }
+
+    /// The answer has been handed over; the next request may come.
+    pub(super) fn end(&self) {
+        let answered = self.wire.borrow_mut().answered();
+        self.refuse_if(answered);
+        self.settle();
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+
+    /// Whether no request is being answered and none has begun to arrive.
+    pub(super) fn is_idle(&self) -> bool {
+        self.phase.get() == Phase::Idle || (self.phase.get() == Phase::Head && !self.wire.borrow().is_in_head())
+    }
+
+    /// Waits for the deadline; ready when the connection is to be closed without another word.
+    ///
+    /// A head that has begun is refused instead, and the task that reads is to go on.
+    pub(super) fn poll_expired(&self, cx: &mut Context<'_>) -> Poll<()> {
+        ready!(self.deadline.poll_elapsed(cx));
+        if self.phase.get() == Phase::Head && self.wire.borrow().is_in_head() {
+            self.wire.borrow_mut().refuse();
+            let late = format!("the head was not complete within {} s", self.limits.header.as_secs_f32());
+            *self.refusal.borrow_mut() = Some(Denial::RequestTimeout(late.into()));
+            self.deadline.arm(Instant::now() + LINGER_TIME);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    }
+
+    /// Once the message and its answer are done, the next one is awaited.
+    fn settle(&self) {
+        let wire = self.wire.borrow();
+        if self.phase.get() == Phase::Serving && wire.is_between() {
+            self.enter(if wire.is_in_head() { Phase::Head } else { Phase::Idle });
+        }
+    }
+
+    fn enter(&self, phase: Phase) {
+        self.phase.set(phase);
+        match phase {
+            Phase::Idle => self.deadline.arm(Instant::now() + self.limits.idle),
+            Phase::Head => self.deadline.arm(Instant::now() + self.limits.header),
+            Phase::Serving => self.deadline.disarm(),
+        }
+    }
+
+    fn receive(&self, bytes: &[u8]) {
+        if self.phase.get() == Phase::Idle {
+            self.enter(Phase::Head);
+        }
+        let received = self.wire.borrow_mut().receive(bytes);
+        self.refuse_if(received);
+    }
+
+    fn refuse_if(&self, refused: Result<(), Denial>) {
+        if let Err(denial) = refused {
+            *self.refusal.borrow_mut() = Some(denial);
+        }
+    }
+
+    /// The client does not read: the deadline is for that, until it does.
+    fn stalled(&self, is_stalled: bool) {
+        if self.phase.get() == Phase::Serving {
+            if is_stalled {
+                self.deadline.arm(Instant::now() + self.limits.write);
+            } else {
+                self.deadline.disarm();
+            }
+        }
+    }
+}
+
+/// Where a worker's connections read to before their bytes have been looked at.
+pub(super) type Scratch = Rc<RefCell<Box<[u8]>>>;
+
+/// The socket itself.
+#[derive(Debug)]
+pub(super) struct ClientIo {
+    stream: TcpStream,
+    connection: Rc<Connection>,
+    scratch: Scratch,
+    is_write_stalled: bool,
+    lingered: Option<usize>,
+}
+
+impl ClientIo {
+    pub(super) fn new(stream: TcpStream, connection: Rc<Connection>, scratch: Scratch) -> Self {
+        Self { stream, connection, scratch, is_write_stalled: false, lingered: None }
+    }
+
+    /// Reads some bytes into the wire; how many, 0 at the end.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut scratch = self.scratch.borrow_mut();
+        let mut buffer = ReadBuf::new(&mut scratch);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+        let read = buffer.filled();
+        if !read.is_empty() {
+            self.connection.receive(read);
+        }
+        Poll::Ready(Ok(read.len()))
+    }
+
+    /// Reads a large body straight into hyper's buffer.
+    fn poll_direct(&mut self, cx: &mut Context<'_>, cursor: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        let mut counted = Counted { stream: &mut self.stream, count: 0 };
+        ready!(hyper::rt::Read::poll_read(Pin::new(&mut TokioIo::new(&mut counted)), cx, cursor))?;
+        self.connection.wire.borrow_mut().went_direct(counted.count);
+        self.connection.settle();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_written(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if written.is_pending() != self.is_write_stalled {
+            self.is_write_stalled = written.is_pending();
+            self.connection.stalled(self.is_write_stalled);
+        }
+        written
+    }
+
+    /// Reads and throws away what still comes, within bounds: a connection closed with bytes unread is reset, and the
+    /// answer lost (RFC 9112 §9.6).
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.lingered.is_none() {
+            self.lingered = Some(0);
+            self.connection.deadline.arm(Instant::now() + LINGER_TIME);
+        }
+        loop {
+            let mut scratch = self.scratch.borrow_mut();
+            let mut buffer = ReadBuf::new(&mut scratch);
+            let lingered = self.lingered.unwrap_or_default();
+            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
+                Ok(()) if !buffer.filled().is_empty() && lingered < LINGER_SIZE => {
+                    self.lingered = Some(lingered + buffer.filled().len());
+                }
+                // The end, enough of it, or the client's own reset.
+                _ => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+}
+
+impl hyper::rt::Read for ClientIo {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, mut cursor: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        loop {
+            let limit = cursor.remaining();
+            let mut wire = this.connection.wire.borrow_mut();
+            if wire.direct() >= limit as u64 && limit > 0 {
+                drop(wire);
+                return this.poll_direct(cx, cursor);
+            }
+            if wire.pass(limit, |bytes| cursor.put_slice(bytes)).map_err(|_| io::ErrorKind::InvalidData)? {
+                drop(wire);
+                this.connection.settle();
+                return Poll::Ready(Ok(()));
+            }
+            if wire.is_awaiting_answer() {
+                *this.connection.reader.borrow_mut() = Some(cx.waker().clone());
+            }
+            if wire.is_full() {
+                return Poll::Pending;
+            }
+            drop(wire);
+            if ready!(this.poll_fill(cx))? == 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+impl hyper::rt::Write for ClientIo {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write(cx, bytes);
+        this.poll_written(written)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
+        this.poll_written(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.lingered.is_none() {
+            ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+        }
+        if this.connection.must_linger.get() { this.poll_linger(cx) } else { Poll::Ready(Ok(())) }
+    }
+}
+
+/// Counts what is read, which hyper's cursor does not tell.
+struct Counted<'s> {
+    stream: &'s mut TcpStream,
+    count: u64,
+}
+
+impl AsyncRead for Counted<'_> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut *this.stream).poll_read(cx, buffer))?;
+        this.count += (buffer.filled().len() - before) as u64;
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,167 @@
+//! The acceptor: hands each connection to the worker with the fewest, and ends them all in order.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::{Ipv6Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
+
+use super::shutdown::Stage;
+use super::worker::Handle;
+use super::{MakeHandler, Peer, Settings};
+
+/// Connections that the kernel may complete before we accept them.
+const BACKLOG: i32 = 1024;
+/// How long to wait when descriptors or memory have run out: accepting again at once would spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long a worker may take to drop what it was told to cut.
+const CUT_TIME: Duration = Duration::from_secs(1);
+
+/// Opens a listening socket; the IPv6 wildcard takes IPv4 connections too.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(address.ip() != Ipv6Addr::UNSPECIFIED)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// How a server ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Ended {
+    /// Every request that had begun was answered.
+    Clean,
+    /// Some were still in flight when the grace period was over.
+    Cut,
+    /// A worker was lost; nothing more can be promised.
+    Failed,
+}
+
+/// A listening socket and its workers.
+#[derive(Debug)]
+pub struct Server {
+    settings: Settings,
+    listener: tokio::net::TcpListener,
+    workers: Vec<Handle>,
+    next: usize,
+    fewer: Arc<Notify>,
+}
+
+impl Server {
+    /// Starts the workers. Needs a runtime, which accepts.
+    pub fn start<M: MakeHandler>(listener: TcpListener, settings: Settings, make: &M) -> io::Result<Self> {
+        let fewer = Arc::new(Notify::new());
+        let workers = (0..settings.workers.get())
+            .map(|index| Handle::start(index, make.clone(), &settings, &fewer))
+            .collect::<io::Result<_>>()?;
+        Ok(Self { settings, listener: tokio::net::TcpListener::from_std(listener)?, workers, next: 0, fewer })
+    }
+
+    /// Serves until `shutdown`, then ends: announced for the drain delay, idle connections closed, the rest awaited for
+    /// the grace period, then cut.
+    pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Ended {
+        tokio::select! {
+            () = self.accept() => return Ended::Failed,
+            () = shutdown => {}
+        }
+        self.advance(Stage::Announce);
+        let drain_delay = self.settings.drain_delay;
+        if timeout(drain_delay, self.accept()).await.is_ok() {
+            return Ended::Failed;
+        }
+        // What the kernel has accepted for us would be reset with the socket.
+        while let Poll::Ready(Ok((stream, address))) = poll_fn(|cx| Poll::Ready(self.listener.poll_accept(cx))).await {
+            self.hand_over(stream, address);
+        }
+        let Self { listener, mut workers, settings, .. } = self;
+        drop(listener);
+        end(&mut workers, settings.shutdown_grace_period).await
+    }
+
+    /// Accepts for as long as every worker lives.
+    async fn accept(&mut self) {
+        loop {
+            while self.workers.iter().map(Handle::load).sum::<usize>() >= self.settings.max_connections {
+                self.fewer.notified().await;
+            }
+            match self.listener.accept().await {
+                Ok((stream, address)) => self.hand_over(stream, address),
+                Err(error) => pause(&error).await,
+            }
+            if self.workers.iter().any(Handle::is_lost) {
+                return;
+            }
+        }
+    }
+
+    fn hand_over(&mut self, stream: TcpStream, address: SocketAddr) {
+        let stream = match stream.set_nodelay(true).and_then(|()| stream.into_std()) {
+            Ok(stream) => stream,
+            Err(error) => {
+                // The client is gone already.
+                tracing::debug!(%error, "a connection ended before it was served");
+                return;
+            }
+        };
+        // The first with the fewest, from the one after the last: equals take turns.
+        let count = self.workers.len();
+        let fewest =
+            (0..count).map(|step| (self.next + step) % count).min_by_key(|at| self.workers.get(*at).map(Handle::load));
+        if let Some((at, worker)) = fewest.and_then(|at| Some((at, self.workers.get(at)?))) {
+            self.next = (at + 1) % count;
+            worker.serve(stream, Peer { address: address.ip().to_canonical() });
+        }
+    }
+
+    fn advance(&self, stage: Stage) {
+        for worker in &self.workers {
+            worker.advance(stage);
+        }
+    }
+}
+
+/// Ends all workers, at the latest after `grace`.
+async fn end(workers: &mut [Handle], grace: Duration) -> Ended {
+    for worker in &*workers {
+        worker.advance(Stage::CloseIdle);
+    }
+    if timeout(grace, all_ended(workers)).await.is_err() {
+        for worker in &*workers {
+            worker.advance(Stage::Cut);
+        }
+        drop(timeout(CUT_TIME, all_ended(workers)).await);
+    }
+    let ends = || workers.iter().map(Handle::has_cut);
+    if ends().any(|has_cut| has_cut == Some(true)) {
+        Ended::Cut
+    } else if ends().any(|has_cut| has_cut.is_none()) {
+        Ended::Failed
+    } else {
+        Ended::Clean
+    }
+}
+
+async fn all_ended(workers: &mut [Handle]) {
+    for worker in workers {
+        worker.ended().await;
+    }
+}
+
+/// A client that went away before it was accepted costs nothing; anything else is ours, and lasts a while.
+async fn pause(error: &io::Error) {
+    if error.kind() == io::ErrorKind::ConnectionAborted {
+        return;
+    }
+    tracing::warn!(%error, "accepting failed; trying again in {} ms", ACCEPT_PAUSE.as_millis());
+    sleep(ACCEPT_PAUSE).await;
+}

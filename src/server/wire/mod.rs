@@ -1,0 +1,287 @@
+//! A stricter reader in front of hyper: it passes on only what can be read in one way.
+//!
+//! hyper answers 200 to bare line feeds, to `Content-Length` beside `Transfer-Encoding`, to two lengths, and cuts a
+//! fragment from the target. What we forward is written afresh, so the origin is safe; a proxy in *front* of us that
+//! reads those otherwise is not. So a head reaches hyper only when it is complete and sound, and the bytes behind a
+//! message stay here until its answer is written: a client that goes away is then seen behind them.
+
+mod chunked;
+mod head;
+
+use bytes::{Buf, BytesMut};
+
+use self::chunked::Chunked;
+pub(super) use self::chunked::MalformedChunk;
+pub(super) use self::head::MAX_FIELDS;
+use self::head::{Framing, Scan};
+use crate::denial::Denial;
+
+/// What hyper gets to read in place of a head that is refused; its answer is the refusal.
+const HARMLESS_HEAD: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
+
+/// The most bytes that are kept back behind a message whose answer is not written yet.
+const MAX_HELD: usize = 64 * 1024;
+
+/// One connection's reading side.
+#[derive(Debug)]
+pub(super) struct Wire {
+    state: State,
+    /// What was read and not passed on yet.
+    held: BytesMut,
+    /// How many of the held bytes may be passed on.
+    cleared: usize,
+    /// The answer came before the end of the message.
+    is_answered: bool,
+    max_head: usize,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Between a message's answer and the end of the next head; so many bytes were looked at.
+    Head { seen: usize },
+    /// In a body of a known length.
+    Body { left: u64 },
+    /// In a chunked body.
+    Chunked(Box<Chunked>),
+    /// The message was passed on; its answer is not written yet.
+    Answer,
+    /// After a refusal: nothing more is read as a request.
+    Refused,
+}
+
+impl Wire {
+    /// A connection at its first head, which may have so many bytes.
+    pub(super) fn new(max_head: usize) -> Self {
+        Self { state: State::Head { seen: 0 }, held: BytesMut::new(), cleared: 0, is_answered: false, max_head }
+    }
+
+    /// Takes what was read from the socket.
+    ///
+    /// # Errors
+    /// A denial when a head was refused: the next bytes passed on are a harmless head, whose request is to be answered
+    /// with it.
+    pub(super) fn receive(&mut self, bytes: &[u8]) -> Result<(), Denial> {
+        if !matches!(self.state, State::Refused) {
+            self.held.extend_from_slice(bytes);
+        }
+        self.scan()
+    }
+
+    /// Passes on what may be passed on, at most `limit` bytes, through `pass`; tells whether there was any.
+    pub(super) fn pass(&mut self, limit: usize, pass: impl FnOnce(&[u8])) -> Result<bool, MalformedChunk> {
+        if self.cleared == 0 {
+            self.clear()?;
+        }
+        let count = self.cleared.min(limit);
+        pass(self.held.get(..count).unwrap_or_default());
+        self.held.advance(count);
+        self.cleared -= count;
+        if self.held.is_empty() {
+            // Between messages a connection keeps no memory.
+            self.held = BytesMut::new();
+        }
+        Ok(count > 0)
+    }
+
+    /// How many bytes of a body may go from the socket straight to hyper.
+    pub(super) fn direct(&self) -> u64 {
+        match self.state {
+            State::Body { left } if self.held.is_empty() => left,
+            _ => 0,
+        }
+    }
+
+    /// So many bytes went there.
+    pub(super) fn went_direct(&mut self, count: u64) {
+        if let State::Body { left } = self.state {
+            self.read_body(left.saturating_sub(count));
+        }
+    }
+
+    /// The answer is written: the next head may come, or is here already.
+    pub(super) fn answered(&mut self) -> Result<(), Denial> {
+        match self.state {
+            State::Answer => {
+                self.state = State::Head { seen: 0 };
+                self.scan()
+            }
+            State::Body { .. } | State::Chunked(_) => {
+                self.is_answered = true;
+                Ok(())
+            }
+            State::Head { .. } | State::Refused => Ok(()),
+        }
+    }
+
+    /// Refuses what has arrived of a head, as for its time being over.
+    pub(super) fn refuse(&mut self) {
+        self.state = State::Refused;
+        self.held = BytesMut::from(HARMLESS_HEAD);
+        self.cleared = HARMLESS_HEAD.len();
+    }
+
+    /// Whether a head has begun and is not complete.
+    pub(super) fn is_in_head(&self) -> bool {
+        matches!(self.state, State::Head { .. }) && !self.held.is_empty()
+    }
+
+    /// Whether the last message and its answer are done, and no head is complete.
+    pub(super) const fn is_between(&self) -> bool {
+        matches!(self.state, State::Head { .. })
+    }
+
+    /// Whether a message has been passed on and its answer is awaited.
+    pub(super) const fn is_awaiting_answer(&self) -> bool {
+        matches!(self.state, State::Answer)
+    }
+
+    /// Whether so much is held that reading on must wait for the answer.
+    pub(super) fn is_full(&self) -> bool {
+        self.is_awaiting_answer() && self.held.len() >= MAX_HELD
+    }
+
+    /// Looks for a whole head.
+    fn scan(&mut self) -> Result<(), Denial> {
+        let State::Head { seen } = self.state else { return Ok(()) };
+        // RFC 9112 §2.2: one empty line before the request line is forgiven.
+        if seen == 0 && self.held.starts_with(b"\r\n") {
+            self.held.advance(2);
+        }
+        if self.held.is_empty() {
+            return Ok(());
+        }
+        match head::scan(&self.held, seen, self.max_head) {
+            Ok(Scan::Incomplete) => self.state = State::Head { seen: self.held.len() },
+            Ok(Scan::Complete { len, framing }) => {
+                self.cleared = len;
+                self.is_answered = false;
+                match framing {
+                    Framing::Length(length) => self.read_body(length),
+                    Framing::Chunked => self.state = State::Chunked(Box::new(Chunked::new())),
+                }
+            }
+            Err(denial) => {
+                self.refuse();
+                return Err(denial);
+            }
+        }
+        Ok(())
+    }
+
+    /// Clears what of the held bytes belongs to the body.
+    fn clear(&mut self) -> Result<(), MalformedChunk> {
+        match &mut self.state {
+            State::Body { left } => {
+                let count = self.held.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+                self.cleared = count;
+                let left = left.saturating_sub(count as u64);
+                self.read_body(left);
+            }
+            State::Chunked(chunked) => {
+                self.cleared = chunked.pass(&self.held)?;
+                if chunked.is_done() {
+                    self.read_body(0);
+                }
+            }
+            State::Head { .. } | State::Answer | State::Refused => {}
+        }
+        Ok(())
+    }
+
+    /// So much of the body is still to come.
+    fn read_body(&mut self, left: u64) {
+        self.state = match left {
+            0 if self.is_answered => State::Head { seen: 0 },
+            0 => State::Answer,
+            left => State::Body { left },
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+
+    fn passed(wire: &mut Wire) -> Vec<u8> {
+        let mut all = Vec::new();
+        while wire.pass(7, |bytes| all.extend_from_slice(bytes)).unwrap() {}
+        all
+    }
+
+    #[test]
+    fn a_head_passes_when_it_is_complete() {
+        let mut wire = Wire::new(1024);
+        for byte in GET {
+            assert_eq!(passed(&mut wire), b"");
+            wire.receive(&[*byte]).unwrap();
+        }
+        assert_eq!(passed(&mut wire), GET);
+        assert!(wire.is_awaiting_answer());
+    }
+
+    #[test]
+    fn a_pipelined_request_waits_for_the_answer_to_the_first() {
+        let mut wire = Wire::new(1024);
+        wire.receive(&GET.repeat(2)).unwrap();
+        assert_eq!(passed(&mut wire), GET);
+        wire.answered().unwrap();
+        assert_eq!(passed(&mut wire), GET);
+        wire.answered().unwrap();
+        assert_eq!(passed(&mut wire), b"");
+    }
+
+    #[test]
+    fn a_body_passes_and_what_follows_it_does_not() {
+        let bodies: [&[u8]; 2] = [
+            b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 11\r\n\r\nhello world",
+            b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        ];
+        for message in bodies {
+            let mut whole = Wire::new(1024);
+            whole.receive(&[message, GET].concat()).unwrap();
+            assert_eq!(passed(&mut whole), message);
+            let mut pieces = Wire::new(1024);
+            let mut all = Vec::new();
+            for byte in message {
+                pieces.receive(&[*byte]).unwrap();
+                all.append(&mut passed(&mut pieces));
+            }
+            assert_eq!(all, message);
+            assert!(whole.is_awaiting_answer() && pieces.is_awaiting_answer());
+        }
+    }
+
+    #[test]
+    fn a_refused_head_passes_as_a_harmless_one_and_nothing_after_it() {
+        let mut wire = Wire::new(1024);
+        let denial = wire.receive(b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\nGET /smuggled HTTP/1.1\r\n");
+        assert_eq!(denial.unwrap_err().row().reason, "ambiguous_request");
+        assert_eq!(passed(&mut wire), HARMLESS_HEAD);
+        wire.receive(GET).unwrap();
+        wire.answered().unwrap();
+        assert_eq!(passed(&mut wire), b"");
+    }
+
+    #[test]
+    fn an_answer_before_the_end_of_the_body_lets_the_next_head_come_after_it() {
+        let mut wire = Wire::new(1024);
+        wire.receive(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhe").unwrap();
+        passed(&mut wire);
+        wire.answered().unwrap();
+        wire.receive(b"llo").unwrap();
+        assert_eq!(passed(&mut wire), b"llo");
+        wire.receive(GET).unwrap();
+        assert_eq!(passed(&mut wire), GET);
+    }
+
+    #[test]
+    fn a_malformed_chunk_is_told() {
+        let mut wire = Wire::new(1024);
+        wire.receive(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+        passed(&mut wire);
+        wire.receive(b"zz\r\n").unwrap();
+        assert_eq!(wire.pass(100, |_| {}), Err(MalformedChunk));
+    }
+}

@@ -1,0 +1,194 @@
+//! A thread with its own runtime and its own connections.
+
+use std::cell::RefCell;
+use std::net::TcpStream;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use super::io::{Connection, Limits, Scratch};
+use super::shutdown::{Drain, Stage};
+use super::{Handler, MakeHandler, Peer, Settings, connection};
+use crate::deadline::Deadlines;
+
+/// What one read may bring: more than a head, and a body in few system calls.
+const SCRATCH_SIZE: usize = 64 * 1024;
+
+/// What the connections of one worker share.
+pub(super) struct Worker<H> {
+    pub(super) handler: H,
+    pub(super) drain: Rc<Drain>,
+    pub(super) scratch: Scratch,
+    pub(super) max_head: usize,
+    deadlines: Deadlines,
+    limits: Limits,
+}
+
+impl<H> Worker<H> {
+    /// The state of a connection that has just been accepted.
+    pub(super) fn connection(&self) -> Connection {
+        Connection::new(self.max_head, self.deadlines.deadline(), self.limits)
+    }
+}
+
+/// The acceptor's end of a worker.
+#[derive(Debug)]
+pub(super) struct Handle {
+    orders: mpsc::UnboundedSender<Order>,
+    load: Arc<Load>,
+    progress: Progress,
+}
+
+#[derive(Debug)]
+enum Progress {
+    Running(oneshot::Receiver<bool>),
+    Ended(Option<bool>),
+}
+
+/// How many connections a worker has, and whom to tell when one ends.
+#[derive(Debug, Default)]
+struct Load {
+    connections: AtomicUsize,
+    fewer: Arc<Notify>,
+}
+
+#[derive(Debug)]
+enum Order {
+    Serve(TcpStream, Peer),
+    Advance(Stage),
+}
+
+impl Handle {
+    /// Starts a worker; `fewer` is told whenever a connection ends.
+    pub(super) fn start<M: MakeHandler>(
+        index: usize,
+        make: M,
+        settings: &Settings,
+        fewer: &Arc<Notify>,
+    ) -> std::io::Result<Self> {
+        let (orders, received) = mpsc::unbounded_channel();
+        let (end, ended) = oneshot::channel();
+        let load = Arc::new(Load { fewer: Arc::clone(fewer), ..Load::default() });
+        let thread = Thread { settings: settings.clone(), load: Arc::clone(&load), received };
+        thread::Builder::new().name(format!("worker-{index}")).spawn(move || match thread.run(make) {
+            // The acceptor may be gone already.
+            Ok(has_cut) => drop(end.send(has_cut)),
+            Err(error) => tracing::error!(%error, "a worker has no runtime"),
+        })?;
+        Ok(Self { orders, load, progress: Progress::Running(ended) })
+    }
+
+    /// How many connections it has.
+    pub(super) fn load(&self) -> usize {
+        self.load.connections.load(Ordering::Relaxed)
+    }
+
+    /// Hands over a connection.
+    pub(super) fn serve(&self, stream: TcpStream, peer: Peer) {
+        self.load.connections.fetch_add(1, Ordering::Relaxed);
+        // A worker that is gone is noticed by `ended`; its connection closes.
+        drop(self.orders.send(Order::Serve(stream, peer)));
+    }
+
+    /// Goes on to the next stage of the end.
+    pub(super) fn advance(&self, stage: Stage) {
+        drop(self.orders.send(Order::Advance(stage)));
+    }
+
+    /// Waits for the end.
+    pub(super) async fn ended(&mut self) {
+        if let Progress::Running(ended) = &mut self.progress {
+            self.progress = Progress::Ended(ended.await.ok());
+        }
+    }
+
+    /// Whether a request was cut; `None` when the thread was lost, or has not ended.
+    pub(super) const fn has_cut(&self) -> Option<bool> {
+        match self.progress {
+            Progress::Running(_) => None,
+            Progress::Ended(has_cut) => has_cut,
+        }
+    }
+
+    /// Whether the thread is gone though nobody ended it.
+    pub(super) fn is_lost(&self) -> bool {
+        self.orders.is_closed()
+    }
+}
+
+/// What goes to the thread.
+struct Thread {
+    settings: Settings,
+    load: Arc<Load>,
+    received: mpsc::UnboundedReceiver<Order>,
+}
+
+impl Thread {
+    /// Serves until the end; tells whether a request was cut.
+    fn run<M: MakeHandler>(self, make: M) -> std::io::Result<bool> {
+        // Blocking threads resolve names, nothing else.
+        let mut builder = Builder::new_current_thread();
+        let runtime = builder.enable_all().max_blocking_threads(4).build_local(LocalOptions::default())?;
+        Ok(runtime.block_on(self.work(make)))
+    }
+
+    async fn work<M: MakeHandler>(mut self, make: M) -> bool {
+        let deadlines = Deadlines::default();
+        tokio::task::spawn_local(deadlines.clone().sweep());
+        let worker = Rc::new(Worker {
+            handler: make.make(&deadlines),
+            drain: Rc::default(),
+            scratch: Rc::new(RefCell::new(vec![0; SCRATCH_SIZE].into_boxed_slice())),
+            max_head: self.settings.max_header_size,
+            limits: Limits {
+                header: self.settings.header_timeout,
+                idle: self.settings.idle_timeout,
+                write: self.settings.stream_idle_timeout,
+            },
+            deadlines,
+        });
+        let mut connections = JoinSet::new();
+        while worker.drain.stage() < Stage::CloseIdle || !connections.is_empty() {
+            tokio::select! {
+                order = self.received.recv() => match order {
+                    Some(Order::Serve(stream, peer)) => {
+                        let load = Loaded(Arc::clone(&self.load));
+                        connections.spawn_local(serve(stream, peer, Rc::clone(&worker), load));
+                    }
+                    Some(Order::Advance(stage)) => worker.drain.advance(stage),
+                    None => worker.drain.advance(Stage::Cut),
+                },
+                Some(ended) = connections.join_next() => {
+                    if let Err(error) = ended && error.is_panic() {
+                        // What it says may hold what a client sent; the panic hook has said where.
+                        tracing::error!("a connection panicked and was closed");
+                    }
+                }
+            }
+        }
+        worker.drain.has_cut()
+    }
+}
+
+async fn serve<H: Handler>(stream: TcpStream, peer: Peer, worker: Rc<Worker<H>>, load: Loaded) {
+    match tokio::net::TcpStream::from_std(stream) {
+        Ok(stream) => connection::serve(stream, peer, worker).await,
+        Err(error) => tracing::warn!(%error, "a connection could not be registered"),
+    }
+    drop(load);
+}
+
+/// One connection in the count, however it ends.
+struct Loaded(Arc<Load>);
+
+impl Drop for Loaded {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+        self.0.fewer.notify_one();
+    }
+}
