@@ -2,6 +2,7 @@
 pub mod clock;
 pub mod deadline;
 pub mod denial;
+pub mod issuer;
 pub mod jose;
 pub mod readiness;
 pub mod server;

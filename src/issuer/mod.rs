@@ -1,0 +1,315 @@
+//! Everything about one authorization server: which it is, and its keys.
+//!
+//! Keys go one way, with one writer per issuer: a [`Refresher`] fetches them on the control plane and publishes each set
+//! as an immutable snapshot; the workers read snapshots. A worker waits for the writer only where a token's key is not
+//! in the snapshot, in a waiting room of bounded size.
+
+mod fetch;
+mod key_set;
+mod metadata;
+mod refresh;
+mod refresher;
+mod source;
+mod status;
+#[cfg(test)]
+mod tests;
+mod unknown_kids;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, Guard};
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::time::{Instant, timeout};
+use url::Url;
+
+pub use fetch::Roots;
+pub use key_set::{Candidates, KeyIdentity, KeySet, NotFound};
+pub use refresher::{InvalidSettings, Refresher};
+pub use status::{Failure, KeyStatus, Report, Status};
+
+use crate::denial::{Denial, Text};
+use crate::jose::{AlgorithmSet, JoseHeader};
+use unknown_kids::{AbsentKids, Asked, KidHash, KidHasher};
+
+/// What one issuer is set to.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The issuer, byte for byte as tokens carry it. With discovery an https URL, or an http one on loopback.
+    pub identifier: String,
+    /// Where the keys are; replaces discovery.
+    pub jwks_url: Option<Url>,
+    /// Whether plain HTTP is permitted beyond loopback.
+    pub insecure: bool,
+    /// What tokens may be signed with.
+    pub allowed_algorithms: AlgorithmSet,
+    /// The time in which an unknown key's permit comes back.
+    pub refresh_cooldown: Duration,
+    /// For one attempt to fetch the keys, discovery included.
+    pub timeout: Duration,
+    /// How long keys serve on after the issuer last confirmed them.
+    pub max_stale: Duration,
+    /// How many requests may wait for keys at once, over all workers.
+    pub waiting_room: usize,
+    /// Whose certificates are trusted when fetching.
+    pub roots: Roots,
+}
+
+impl Settings {
+    /// How many requests of one worker may wait.
+    pub const WAITING_PER_WORKER: usize = 1024;
+
+    /// The defaults, for one worker.
+    pub fn new(identifier: impl Into<String>) -> Self {
+        Self {
+            identifier: identifier.into(),
+            jwks_url: None,
+            insecure: false,
+            allowed_algorithms: AlgorithmSet::ALL,
+            refresh_cooldown: Duration::from_secs(10),
+            timeout: Duration::from_secs(5),
+            max_stale: Duration::from_secs(24 * 60 * 60),
+            waiting_room: Self::WAITING_PER_WORKER,
+            roots: Roots::default(),
+        }
+    }
+}
+
+/// The issuers that are trusted.
+#[derive(Clone, Debug)]
+pub struct Issuers(Arc<[Arc<Issuer>]>);
+
+impl Issuers {
+    /// Exactly these.
+    pub fn new(issuers: Vec<Arc<Issuer>>) -> Self {
+        Self(issuers.into())
+    }
+
+    /// The issuer of this name. Only compares with configured ones, byte for byte; no URL is made of it.
+    pub fn select(&self, iss: &str) -> Option<&Arc<Issuer>> {
+        self.iter().find(|issuer| issuer.identifier() == iss)
+    }
+
+    /// Each of them, as configured.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Issuer>> {
+        self.0.iter()
+    }
+}
+
+/// One issuer as the request path sees it. Shared by all workers.
+pub struct Issuer {
+    settings: Settings,
+    snapshot: ArcSwap<KeySet>,
+    progress: watch::Sender<Progress>,
+    asked: Mutex<Asked>,
+    /// Wakes the writer: something was asked for.
+    wake: Notify,
+    absent: Mutex<AbsentKids>,
+    hasher: KidHasher,
+    waiting_room: Semaphore,
+    report: ArcSwap<Report>,
+}
+
+/// How far the writer is. Attempts are counted from 1; the count is raised before an attempt begins, and lowered never.
+#[derive(Clone, Debug, Default)]
+struct Progress {
+    started: u64,
+    finished: u64,
+    /// Why the last one failed.
+    error: Option<Arc<str>>,
+    /// When the next one begins if nothing is asked for.
+    next: Option<Instant>,
+}
+
+impl Progress {
+    /// Before the first attempt counts as well: it is about to begin.
+    fn is_under_way(&self) -> bool {
+        self.started > self.finished || self.started == 0
+    }
+}
+
+impl Issuer {
+    fn new(settings: Settings) -> Self {
+        Self {
+            snapshot: ArcSwap::from_pointee(KeySet::none()),
+            progress: watch::Sender::new(Progress::default()),
+            asked: Mutex::default(),
+            wake: Notify::new(),
+            absent: Mutex::default(),
+            hasher: KidHasher::default(),
+            waiting_room: Semaphore::new(settings.waiting_room.min(Semaphore::MAX_PERMITS)),
+            report: ArcSwap::default(),
+            settings,
+        }
+    }
+
+    /// The issuer, byte for byte.
+    pub fn identifier(&self) -> &str {
+        &self.settings.identifier
+    }
+
+    /// The keys now: `None` when there never were any, or the issuer has not confirmed them for too long.
+    pub fn keys(&self) -> Option<Guard<Arc<KeySet>>> {
+        Some(self.snapshot.load()).filter(|set| set.generation() != 0)
+    }
+
+    /// The keys that may verify a token. Waits only when there are none: at a cold start, or for an unknown `kid`.
+    pub async fn key(&self, header: &JoseHeader) -> Result<Candidates, Denial> {
+        let allowed = self.settings.allowed_algorithms;
+        if !allowed.contains(header.alg()) {
+            return Err(Denial::AlgorithmNotAllowed(format!("{}, accepted are {allowed}", header.alg()).into()));
+        }
+        let set = match self.keys() {
+            Some(set) => Guard::into_inner(set),
+            None => self.first_keys().await?,
+        };
+        match set.find(header) {
+            Ok(candidates) => Ok(candidates),
+            Err(NotFound::OtherAlgorithm(of_key)) => {
+                Err(Denial::AlgorithmNotAllowed(format!("{}, the key is for {of_key}", header.alg()).into()))
+            }
+            Err(NotFound::NoSuchKey) => self.newer_keys(header, &set, |set| set.find(header).ok()).await,
+        }
+    }
+
+    /// The keys of a newer set for a token without `kid` that none of the candidates verified. A token with `kid` gets
+    /// none: a known key whose signature does not verify is no reason to fetch.
+    pub async fn key_after_miss(&self, header: &JoseHeader, seen: &Candidates) -> Result<Candidates, Denial> {
+        if let Some(kid) = header.kid() {
+            return Err(Denial::InvalidSignature(named(kid).into()));
+        }
+        let newer = |set: &Arc<KeySet>| {
+            let is_newer = set.generation() != seen.generation();
+            is_newer.then(|| set.find(header).ok()).flatten()
+        };
+        self.newer_keys(header, seen.set(), newer).await
+    }
+
+    /// How it stands.
+    pub fn status(&self) -> Status {
+        let (set, progress) = (self.snapshot.load(), self.progress.borrow().clone());
+        let key = |key: &crate::jose::VerificationKey| KeyStatus {
+            kid: key.kid().map(str::to_owned),
+            algorithms: key.algorithms(),
+        };
+        Status {
+            identifier: self.settings.identifier.clone(),
+            keys: set.keys().iter().map(key).collect(),
+            unusable_keys: set.unusable().to_vec(),
+            generation: set.generation(),
+            age: (set.generation() != 0).then(|| set.fetched_at().elapsed()),
+            next_attempt: progress.next.map(|at| at.saturating_duration_since(Instant::now())),
+            report: Report::clone(&self.report.load()),
+        }
+    }
+
+    /// Without any keys: what the attempt under way brings, if one is. If the last one failed, the next one is some
+    /// time off, and the answer is at once that it is.
+    async fn first_keys(&self) -> Result<Arc<KeySet>, Denial> {
+        let mut progress = self.progress.subscribe();
+        let known = progress.borrow_and_update().clone();
+        if let Some(set) = self.keys() {
+            return Ok(Guard::into_inner(set));
+        }
+        if !known.is_under_way() {
+            return Err(self.unavailable());
+        }
+        let _place = self.place()?;
+        // An error would mean that there is no sender; it is a part of this.
+        let ended = progress.wait_for(|now| now.finished > known.finished);
+        let _ = timeout(self.settings.timeout, ended).await;
+        self.keys().map(Guard::into_inner).ok_or_else(|| self.unavailable())
+    }
+
+    /// Asks for an attempt that begins from now on, and waits for keys that are `found`, or for its end without them.
+    async fn newer_keys(
+        &self,
+        header: &JoseHeader,
+        set: &KeySet,
+        found: impl Fn(&Arc<KeySet>) -> Option<Candidates>,
+    ) -> Result<Candidates, Denial> {
+        let kid = header.kid().map(|kid| self.hasher.hash(kid));
+        if kid.is_some_and(|kid| lock(&self.absent).contains(set.fetch(), kid, Instant::now())) {
+            return Err(unknown_key(header, set));
+        }
+        let _place = self.place()?;
+        let mut progress = self.progress.subscribe();
+        let needed = progress.borrow_and_update().started + 1;
+        // A set that came since `set` was read may have it already.
+        if let Some(candidates) = self.keys().as_deref().and_then(&found) {
+            return Ok(candidates);
+        }
+        if lock(&self.asked).add(needed, kid) {
+            self.wake.notify_one();
+        }
+        let patience = self.settings.refresh_cooldown + self.settings.timeout;
+        let outcome = timeout(patience, async {
+            loop {
+                // In this order: a set is published before its attempt counts as finished.
+                let now = progress.borrow_and_update().clone();
+                let keys = self.keys();
+                if let Some(candidates) = keys.as_deref().and_then(&found) {
+                    return Ok(candidates);
+                }
+                if now.finished >= needed {
+                    return Err(keys.filter(|_| now.error.is_none()));
+                }
+                drop(keys);
+                let _ = progress.changed().await;
+            }
+        });
+        match outcome.await {
+            Ok(Ok(candidates)) => Ok(candidates),
+            Ok(Err(Some(newest))) => Err(self.absent(header, kid, &newest)),
+            Ok(Err(None)) | Err(_) => Err(self.unavailable()),
+        }
+    }
+
+    fn absent(&self, header: &JoseHeader, kid: Option<KidHash>, newest: &KeySet) -> Denial {
+        if let Some(kid) = kid {
+            lock(&self.absent).remember(newest.fetch(), kid, Instant::now());
+        }
+        unknown_key(header, newest)
+    }
+
+    fn place(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Denial> {
+        self.waiting_room.try_acquire().map_err(|_| self.unavailable_because("too many requests wait for them"))
+    }
+
+    fn unavailable(&self) -> Denial {
+        let error = self.progress.borrow().error.clone();
+        self.unavailable_because(error.as_deref().unwrap_or("they did not arrive in time"))
+    }
+
+    fn unavailable_because(&self, cause: &str) -> Denial {
+        let next = self.progress.borrow().next;
+        let until_next = next.map_or(Duration::ZERO, |next| next.saturating_duration_since(Instant::now()));
+        let retry_after = until_next.max(Duration::from_secs(1));
+        Denial::KeysUnavailable { retry_after, cause: Text::Owned(format!("{}: {cause}", self.identifier())) }
+    }
+}
+
+impl std::fmt::Debug for Issuer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Issuer").field("identifier", &self.identifier()).finish_non_exhaustive()
+    }
+}
+
+fn unknown_key(header: &JoseHeader, set: &KeySet) -> Denial {
+    let Some(kid) = header.kid() else {
+        return Denial::UnknownKey(format!("no kid, and no key for {} verifies it", header.alg()).into());
+    };
+    let unusable = set.unusable().iter().find(|key| key.kid.as_deref() == Some(kid));
+    let reason = unusable.map(|key| format!(" is unusable: {}", key.reason)).unwrap_or_default();
+    Denial::UnknownKey(format!("{}{reason}", named(kid)).into())
+}
+
+/// A `kid` for a detail; it may be as long as a token.
+fn named(kid: &str) -> String {
+    format!("kid {}", kid.chars().take(128).collect::<String>())
+}
+
+/// What is behind these locks is whole after every line, so a panic elsewhere does not spoil it.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,401 @@
+//! When an issuer's keys are fetched: a pure machine. It is told what happened and when, and says what to do.
+//!
+//! Time is the time since the machine's start, on a clock that never goes back. Two things have a state of their own:
+//!
+//! ```text
+//! the keys      None ──(1)──> Held until fetched + max_stale ──(2)──> None        (1) again, while Held: until later
+//! the attempt   Idle until due ──(3)(4)──> InFlight ──(5)(6)──> Idle              never more than one in flight
+//!
+//! (1) an attempt succeeded             life known: due at 80 % of it, ± 10 % of that, back-off forgotten
+//! (2) max_stale passed                 action: withdraw the keys
+//! (3) due                              action: fetch; takes no permit, serves whoever asked as well
+//! (4) asked for, and a permit          action: fetch; takes the permit whether it will succeed or not
+//! (5) succeeded                        whoever asked meanwhile is content if the keys are there: else (4) when it can
+//! (6) failed                           due after the back-off; whoever asked meanwhile still waits for (4) or (3)
+//! ```
+//!
+//! *Asked* is what a request with an unknown key does: it needs an attempt that begins later than itself. Without keys
+//! nobody can ask: the back-off alone decides, so a flood of requests does not hammer an issuer that is down.
+//!
+//! Permits: two, one more every cooldown, never more than two. So in any 15 s at most three attempts are asked for.
+//!
+//! Back-off, each with a random cut of up to one half: without keys 200 ms, doubled up to 32 s, since every request
+//! fails meanwhile; with keys 2 s, doubled up to 2 min, since none does.
+
+use std::time::Duration;
+
+/// What the machine is set to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Policy {
+    /// The time in which a spent permit comes back.
+    pub(super) cooldown: Duration,
+    /// How long keys serve on after they were fetched.
+    pub(super) max_stale: Duration,
+}
+
+/// Something happened.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Event {
+    /// The time that [`State::wake_at`] named has come, or any other.
+    Tick,
+    /// A request needs an attempt that begins from now on.
+    Asked,
+    /// The attempt brought keys.
+    Succeeded {
+        /// How long they are fresh, as the issuer says.
+        life: Option<Duration>,
+        /// Whether those who asked during the attempt found what they need in it.
+        content: bool,
+    },
+    /// The attempt brought none.
+    Failed,
+}
+
+/// What has to be done now.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Actions {
+    /// Begin an attempt.
+    pub(super) fetch: bool,
+    /// Take the keys away: they are too old to judge by.
+    pub(super) withdraw: bool,
+}
+
+/// Where the machine stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct State {
+    attempt: Attempt,
+    /// Until when there are keys.
+    held_until: Option<Duration>,
+    /// Whether somebody needs an attempt that has not begun yet.
+    asked: bool,
+    /// When both permits are back.
+    permits_full_at: Duration,
+    /// In a row.
+    failures: u32,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Attempt {
+    Idle { due: Duration },
+    InFlight,
+}
+
+const SHORTEST_LIFE: Duration = Duration::from_secs(60);
+const LONGEST_LIFE: Duration = Duration::from_secs(60 * 60);
+const UNSTATED_LIFE: Duration = Duration::from_secs(10 * 60);
+
+impl State {
+    /// No keys, and due at once.
+    pub(super) const START: Self = Self {
+        attempt: Attempt::Idle { due: Duration::ZERO },
+        held_until: None,
+        asked: false,
+        permits_full_at: Duration::ZERO,
+        failures: 0,
+    };
+
+    /// One step. `jitter` is a random number from 0 to 1.
+    pub(super) fn step(mut self, policy: &Policy, event: Event, now: Duration, jitter: f64) -> (Self, Actions) {
+        match event {
+            Event::Tick => {}
+            Event::Asked => self.asked |= self.held_until.is_some(),
+            Event::Succeeded { life, content } => {
+                self.attempt = Attempt::Idle { due: now + refresh_after(life, jitter) };
+                self.held_until = Some(now + policy.max_stale);
+                self.asked &= !content;
+                self.failures = 0;
+            }
+            Event::Failed => {
+                self.failures = self.failures.saturating_add(1);
+                let delay = back_off(self.failures, self.held_until.is_some(), jitter);
+                self.attempt = Attempt::Idle { due: now + delay };
+            }
+        }
+        let withdraw = self.withdraw_if_stale(now);
+        let fetch = self.begin_if_possible(policy, now);
+        (self, Actions { fetch, withdraw })
+    }
+
+    /// When the next [`Event::Tick`] is needed, unless something else happens before.
+    pub(super) fn wake_at(&self, policy: &Policy) -> Option<Duration> {
+        let stale_at = self.held_until;
+        [self.next_attempt(policy), stale_at].into_iter().flatten().min()
+    }
+
+    /// When the next attempt begins if nothing else happens; `None` while one is in flight.
+    pub(super) fn next_attempt(&self, policy: &Policy) -> Option<Duration> {
+        match self.attempt {
+            Attempt::InFlight => None,
+            Attempt::Idle { due } if self.asked => Some(due.min(self.permit_at(policy))),
+            Attempt::Idle { due } => Some(due),
+        }
+    }
+
+    fn withdraw_if_stale(&mut self, now: Duration) -> bool {
+        let stale = self.held_until.is_some_and(|until| now >= until);
+        if stale {
+            self.held_until = None;
+            self.asked = false;
+        }
+        stale
+    }
+
+    fn begin_if_possible(&mut self, policy: &Policy, now: Duration) -> bool {
+        let Attempt::Idle { due } = self.attempt else { return false };
+        if now < due {
+            if !self.asked || now < self.permit_at(policy) {
+                return false;
+            }
+            self.permits_full_at = self.permits_full_at.max(now) + policy.cooldown;
+        }
+        self.attempt = Attempt::InFlight;
+        self.asked = false;
+        true
+    }
+
+    /// Since when, or from when on, there is a permit: one is back a cooldown before both are.
+    fn permit_at(&self, policy: &Policy) -> Duration {
+        self.permits_full_at.saturating_sub(policy.cooldown)
+    }
+}
+
+/// 80 % of the life, ± 10 % of that, so that many sidecars do not ask at once.
+fn refresh_after(life: Option<Duration>, jitter: f64) -> Duration {
+    let life = life.map_or(UNSTATED_LIFE, |life| life.clamp(SHORTEST_LIFE, LONGEST_LIFE));
+    life.mul_f64(0.8 * (0.9 + 0.2 * jitter))
+}
+
+/// The delay after so many failures in a row.
+fn back_off(failures: u32, keys_are_held: bool, jitter: f64) -> Duration {
+    let (first, longest) = if keys_are_held {
+        (Duration::from_secs(2), Duration::from_secs(120))
+    } else {
+        (Duration::from_millis(200), Duration::from_secs(32))
+    };
+    let doubled = first.saturating_mul(1 << failures.saturating_sub(1).min(16));
+    doubled.min(longest).mul_f64(1.0 - 0.5 * jitter)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: Policy = Policy { cooldown: Duration::from_secs(10), max_stale: Duration::from_secs(24 * 60 * 60) };
+    /// The life that the issuer states by default here: due after 80 % of it, 800 s.
+    const LIFE: Duration = Duration::from_secs(1000);
+    const SUCCEEDED: Event = Event::Succeeded { life: Some(LIFE), content: false };
+    const CONTENT: Event = Event::Succeeded { life: Some(LIFE), content: true };
+    const NOTHING: Actions = Actions { fetch: false, withdraw: false };
+    const FETCH: Actions = Actions { fetch: true, withdraw: false };
+    const WITHDRAW: Actions = Actions { fetch: false, withdraw: true };
+
+    /// A machine under test; the jitter is in the middle, so that an interval is as long as it says.
+    struct Machine(State);
+
+    impl Machine {
+        fn started() -> Self {
+            Self(State::START)
+        }
+
+        /// After a first attempt that succeeded, at 0 s.
+        fn holding() -> Self {
+            let mut machine = Self::started();
+            assert_eq!(machine.at(0.0, Event::Tick), FETCH);
+            assert_eq!(machine.at(0.0, SUCCEEDED), NOTHING);
+            machine
+        }
+
+        fn at(&mut self, seconds: f64, event: Event) -> Actions {
+            let (state, actions) = self.0.step(&POLICY, event, Duration::from_secs_f64(seconds), 0.5);
+            self.0 = state;
+            actions
+        }
+
+        fn wakes_at(&self) -> f64 {
+            self.0.wake_at(&POLICY).unwrap().as_secs_f64()
+        }
+    }
+
+    #[test]
+    fn the_first_attempt_begins_at_once_and_there_is_never_a_second_beside_it() {
+        let mut machine = Machine::started();
+        assert_eq!(machine.at(0.0, Event::Tick), FETCH);
+        for event in [Event::Tick, Event::Asked, Event::Tick] {
+            assert_eq!(machine.at(4.0, event), NOTHING);
+        }
+        assert_eq!(machine.0.wake_at(&POLICY), None);
+    }
+
+    #[test]
+    fn keys_are_refreshed_at_four_fifths_of_their_life() {
+        let mut machine = Machine::holding();
+        assert_eq!(machine.wakes_at(), 800.0);
+        assert_eq!(machine.at(799.9, Event::Tick), NOTHING);
+        assert_eq!(machine.at(800.0, Event::Tick), FETCH);
+        machine.at(801.0, SUCCEEDED);
+        assert_eq!(machine.wakes_at(), 1601.0);
+    }
+
+    #[test]
+    fn a_life_is_kept_within_bounds_and_its_refresh_is_spread() {
+        let after =
+            |life: Option<u64>, jitter| refresh_after(life.map(Duration::from_secs), jitter).as_secs_f64().round();
+        assert_eq!(after(None, 0.5), 480.0);
+        assert_eq!(after(Some(0), 0.5), 48.0);
+        assert_eq!(after(Some(600), 0.5), 480.0);
+        assert_eq!(after(Some(1 << 31), 0.5), 2880.0);
+        assert_eq!((after(Some(1000), 0.0), after(Some(1000), 1.0)), (720.0, 880.0));
+    }
+
+    #[test]
+    fn an_unknown_key_takes_one_of_two_permits_and_then_waits_for_the_cooldown() {
+        let mut machine = Machine::holding();
+        for second in [100.0, 101.0] {
+            assert_eq!(machine.at(second, Event::Asked), FETCH);
+            assert_eq!(machine.at(second, SUCCEEDED), NOTHING);
+        }
+        assert_eq!(machine.at(102.0, Event::Asked), NOTHING);
+        assert_eq!(machine.wakes_at(), 110.0);
+        assert_eq!(machine.at(109.9, Event::Tick), NOTHING);
+        assert_eq!(machine.at(110.0, Event::Tick), FETCH);
+        machine.at(110.0, SUCCEEDED);
+        assert_eq!(machine.at(111.0, Event::Asked), NOTHING);
+        assert_eq!(machine.wakes_at(), 120.0);
+    }
+
+    #[test]
+    fn permits_that_nobody_took_do_not_pile_up() {
+        let mut machine = Machine::holding();
+        let fetches = [500.0, 500.1, 500.2, 500.3].map(|second| {
+            let actions = machine.at(second, Event::Asked);
+            if actions.fetch {
+                machine.at(second, SUCCEEDED);
+            }
+            actions.fetch
+        });
+        assert_eq!(fetches, [true, true, false, false]);
+    }
+
+    #[test]
+    fn a_flood_of_unknown_keys_costs_at_most_three_fetches_in_any_fifteen_seconds() {
+        for outcome in [SUCCEEDED, Event::Failed] {
+            let mut machine = Machine::holding();
+            let mut fetches = Vec::new();
+            for tick in 0..3000 {
+                // Every 10 ms, from the 100th second on; scheduled refreshes and retries are not due before.
+                let now = 100.0 + f64::from(tick) / 100.0;
+                if let Attempt::Idle { due } = &mut machine.0.attempt {
+                    *due = Duration::from_secs(800);
+                }
+                let mut actions = machine.at(now, Event::Asked);
+                while actions.fetch {
+                    fetches.push(now);
+                    actions = machine.at(now, outcome);
+                }
+            }
+            let most = fetches.iter().map(|from| fetches.iter().filter(|at| (*from..from + 15.0).contains(at)).count());
+            assert_eq!(most.max(), Some(3), "{outcome:?}: {fetches:?}");
+        }
+    }
+
+    #[test]
+    fn a_scheduled_refresh_takes_no_permit_and_serves_whoever_asked() {
+        let mut machine = Machine::holding();
+        for _ in 0..2 {
+            machine.at(795.0, Event::Asked);
+            machine.at(795.0, Event::Failed);
+            machine.0.attempt = Attempt::Idle { due: Duration::from_secs(800) };
+        }
+        let permits = machine.0.permits_full_at;
+        assert_eq!(machine.at(796.0, Event::Asked), NOTHING);
+        assert_eq!(machine.at(800.0, Event::Tick), FETCH);
+        assert_eq!(machine.0.permits_full_at, permits);
+        assert_eq!(machine.at(801.0, SUCCEEDED), NOTHING);
+        assert!(!machine.0.asked);
+    }
+
+    #[test]
+    fn who_asks_during_an_attempt_gets_another_unless_content_with_it() {
+        for (outcome, expected) in [(CONTENT, NOTHING), (SUCCEEDED, FETCH), (Event::Failed, FETCH)] {
+            let mut machine = Machine::holding();
+            assert_eq!(machine.at(100.0, Event::Asked), FETCH);
+            assert_eq!(machine.at(100.1, Event::Asked), NOTHING);
+            assert_eq!(machine.at(100.2, outcome), expected, "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn failed_attempts_back_off_quickly_without_keys_and_slowly_with_them() {
+        for (mut machine, expected) in [
+            (Machine::started(), [0.15, 0.3, 0.6, 1.2, 2.4, 4.8, 9.6, 19.2, 24.0, 24.0]),
+            (Machine::holding(), [1.5, 3.0, 6.0, 12.0, 24.0, 48.0, 90.0, 90.0, 90.0, 90.0]),
+        ] {
+            for delay in expected {
+                let now = machine.wakes_at();
+                assert_eq!(machine.at(now, Event::Tick), FETCH);
+                assert_eq!(machine.at(now + 1.0, Event::Failed), NOTHING);
+                assert!(
+                    (machine.wakes_at() - now - 1.0 - delay).abs() < 1e-6,
+                    "{delay}: {machine:?}",
+                    machine = machine.0
+                );
+            }
+        }
+        assert_eq!(back_off(1, false, 0.0), Duration::from_millis(200));
+        assert_eq!(back_off(1, false, 1.0), Duration::from_millis(100));
+        assert_eq!(back_off(u32::MAX, false, 0.0), Duration::from_secs(32));
+    }
+
+    #[test]
+    fn a_success_ends_the_back_off() {
+        let mut machine = Machine::started();
+        for _ in 0..5 {
+            let now = machine.wakes_at();
+            machine.at(now, Event::Tick);
+            machine.at(now, Event::Failed);
+        }
+        let now = machine.wakes_at();
+        machine.at(now, Event::Tick);
+        machine.at(now, SUCCEEDED);
+        machine.at(machine.wakes_at(), Event::Tick);
+        assert_eq!(machine.0.failures, 0);
+    }
+
+    #[test]
+    fn without_keys_nobody_can_ask() {
+        let mut machine = Machine::started();
+        machine.at(0.0, Event::Tick);
+        machine.at(0.0, Event::Failed);
+        assert_eq!(machine.at(0.1, Event::Asked), NOTHING);
+        assert_eq!(machine.wakes_at(), 0.15);
+        assert_eq!(machine.at(0.15, Event::Tick), FETCH);
+    }
+
+    #[test]
+    fn good_keys_outlive_failures_until_they_are_too_old() {
+        let mut machine = Machine::holding();
+        let end = POLICY.max_stale.as_secs_f64();
+        let mut withdrawn_at = None;
+        while withdrawn_at.is_none() {
+            let now = machine.wakes_at();
+            let mut actions = machine.at(now, Event::Tick);
+            withdrawn_at = actions.withdraw.then_some(now);
+            if actions.fetch {
+                actions = machine.at(now, Event::Failed);
+                assert_eq!(actions, NOTHING);
+            }
+        }
+        assert_eq!(withdrawn_at, Some(end));
+        assert_eq!(machine.at(end + 0.001, Event::Asked), NOTHING);
+    }
+
+    #[test]
+    fn keys_are_withdrawn_while_a_fetch_hangs() {
+        let mut machine = Machine::holding();
+        assert_eq!(machine.at(800.0, Event::Tick), FETCH);
+        assert_eq!(machine.wakes_at(), POLICY.max_stale.as_secs_f64());
+        assert_eq!(machine.at(POLICY.max_stale.as_secs_f64(), Event::Tick), WITHDRAW);
+        assert_eq!(machine.at(POLICY.max_stale.as_secs_f64() + 1.0, SUCCEEDED), NOTHING);
+        assert!(machine.0.held_until.is_some());
+    }
+}

@@ -1,0 +1,244 @@
+//! The one writer of an issuer's keys: drives the machine of [`super::refresh`] on the control plane.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, sleep_until};
+use url::Url;
+
+use super::fetch::{self, Fetcher};
+use super::key_set::KeySet;
+use super::metadata::Configured;
+use super::refresh::{Event, Policy, State};
+use super::source::{Attempt, AttemptError, Keys, Location, Memory, Source};
+use super::status::{Failure, Report};
+use super::{Issuer, Progress, Settings, lock};
+use crate::clock::Clock;
+use crate::jose::{UnusableKey, VerificationKey};
+use crate::readiness::Latch;
+
+/// Keeps one issuer's keys fresh.
+pub struct Refresher {
+    issuer: Arc<Issuer>,
+    source: Arc<Source>,
+    clock: Clock,
+}
+
+/// Settings that no keys can be fetched with.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum InvalidSettings {
+    /// The issuer is no URL that metadata can be found at.
+    #[error("the issuer {0:?} is not an http or https URL without query and fragment; discovery needs one")]
+    Issuer(String),
+    /// An issuer or a key set at a plain http URL.
+    #[error("{0} is not https")]
+    NotHttps(String),
+    /// The TLS settings for fetching.
+    #[error("fetching keys: {0}")]
+    Tls(String),
+}
+
+impl Issuer {
+    /// An issuer without keys yet, and the writer that fetches them.
+    pub fn with_refresher(settings: Settings, clock: Clock) -> Result<(Arc<Self>, Refresher), InvalidSettings> {
+        let unusable = |error: fetch::UnusableTls| InvalidSettings::Tls(error.to_string());
+        let fetcher = Fetcher::new(&settings.roots, clock.clone()).map_err(unusable)?;
+        let source = Arc::new(Source {
+            fetcher,
+            location: location(&settings)?,
+            allowed_algorithms: settings.allowed_algorithms,
+            timeout: settings.timeout,
+        });
+        let issuer = Arc::new(Self::new(settings));
+        let refresher = Refresher { issuer: Arc::clone(&issuer), source, clock };
+        Ok((issuer, refresher))
+    }
+}
+
+fn location(settings: &Settings) -> Result<Location, InvalidSettings> {
+    let permitted = |url: Url| {
+        let is_permitted = Configured::permits(&url, settings.insecure);
+        if is_permitted { Ok(url) } else { Err(InvalidSettings::NotHttps(fetch::shown(&url))) }
+    };
+    if let Some(url) = &settings.jwks_url {
+        return Ok(Location::Fixed(permitted(url.clone())?));
+    }
+    let identifier = settings.identifier.clone();
+    // RFC 8414 §2.
+    let is_plain = |url: &Url| url.has_host() && url.query().is_none() && url.fragment().is_none();
+    match Url::parse(&identifier).ok().filter(is_plain) {
+        Some(url) if matches!(url.scheme(), "http" | "https") => {
+            let url = permitted(url)?;
+            Ok(Location::Discovered(Configured { identifier, url, insecure: settings.insecure }))
+        }
+        _ => Err(InvalidSettings::Issuer(identifier)),
+    }
+}
+
+impl Refresher {
+    /// Fetches the keys, and keeps them fresh for ever. The latch drops at the first usable key set.
+    ///
+    /// One attempt is one task: a panic in it is a failed attempt and no more.
+    pub async fn run(self, latch: Latch) {
+        let Self { issuer, source, clock } = self;
+        let policy = Policy { cooldown: issuer.settings.refresh_cooldown, max_stale: issuer.settings.max_stale };
+        let (origin, mut state, mut event) = (Instant::now(), State::START, Event::Tick);
+        let mut writer =
+            Writer { clock, latch: Some(latch), held: Arc::new(KeySet::none()), logged: HashSet::new(), issuer };
+        let (mut attempts, mut memory) = (JoinSet::new(), Memory::default());
+        loop {
+            let (next, actions) = state.step(&policy, event, origin.elapsed(), fastrand::f64());
+            state = next;
+            if actions.withdraw {
+                writer.withdraw();
+            }
+            let wake_at = state.wake_at(&policy).map(|at| origin + at);
+            writer.announce(event, actions.fetch, state.next_attempt(&policy).map(|at| origin + at));
+            if actions.fetch {
+                attempts.spawn(Arc::clone(&source).attempt(memory.clone()));
+            }
+            event = tokio::select! {
+                Some(ended) = attempts.join_next() => writer.ended(ended, &mut memory),
+                () = writer.issuer.wake.notified() => writer.asked(),
+                () = until(wake_at) => Event::Tick,
+            };
+        }
+    }
+}
+
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What only the writer knows and does.
+struct Writer {
+    issuer: Arc<Issuer>,
+    clock: Clock,
+    latch: Option<Latch>,
+    /// The newest keys, also when they are too old to be published.
+    held: Arc<KeySet>,
+    /// The unusable keys that were logged.
+    logged: HashSet<(Option<String>, String)>,
+}
+
+impl Writer {
+    /// An attempt ended: keeps what it brought, publishes it, and says so to the machine.
+    fn ended(&mut self, ended: Result<Attempt, JoinError>, memory: &mut Memory) -> Event {
+        let (result, clock_skew) = match ended {
+            Ok(attempt) => {
+                *memory = attempt.memory;
+                (attempt.result, attempt.clock_skew)
+            }
+            Err(panic) => (Err(AttemptError::BrokeOff(panic.to_string())), None),
+        };
+        let event = match result {
+            Ok(keys) => self.succeeded(keys),
+            Err(error) => self.failed(&error),
+        };
+        self.report(|report| {
+            report.clock_skew = clock_skew.or(report.clock_skew);
+            report.metadata_form = memory.form().map(|form| form.to_string()).or_else(|| report.metadata_form.take());
+            report.jwks_uri = memory.jwks_uri().or(self.issuer.settings.jwks_url.as_ref()).map(fetch::shown);
+        });
+        event
+    }
+
+    fn succeeded(&mut self, keys: Keys) -> Event {
+        let now = Instant::now();
+        let next = match keys.set {
+            Some(set) => {
+                self.log_unusable(&set.unusable);
+                Arc::new(self.held.succeeded_by(set, now))
+            }
+            None => Arc::new(self.held.confirmed(now)),
+        };
+        self.log_changes(&next);
+        self.held = Arc::clone(&next);
+        self.issuer.snapshot.store(Arc::clone(&next));
+        self.latch = None;
+        self.report(|report| {
+            report.successes += 1;
+            report.last_error = None;
+        });
+        let hasher = &self.issuer.hasher;
+        let kids: HashSet<_> =
+            next.keys().iter().filter_map(VerificationKey::kid).map(|kid| hasher.hash(kid)).collect();
+        let content = lock(&self.issuer.asked).settle(|kid| kids.contains(&kid));
+        Event::Succeeded { life: keys.life, content }
+    }
+
+    fn failed(&self, error: &AttemptError) -> Event {
+        let failure = Failure { at: self.clock.now(), cause: error.to_string() };
+        let age = (self.held.generation() != 0).then(|| self.held.fetched_at().elapsed().as_secs());
+        tracing::warn!(
+            issuer = self.issuer.identifier(),
+            error = failure.cause,
+            keys_age_seconds = age,
+            "keys not fetched"
+        );
+        self.report(|report| {
+            report.failures += 1;
+            report.last_error = Some(failure);
+        });
+        Event::Failed
+    }
+
+    /// The keys are older than they may be.
+    fn withdraw(&self) {
+        let age_seconds = self.held.fetched_at().elapsed().as_secs();
+        tracing::error!(issuer = self.issuer.identifier(), age_seconds, "keys withdrawn: not confirmed for too long");
+        self.issuer.snapshot.store(Arc::new(KeySet::none()));
+    }
+
+    /// A request needs an attempt, perhaps one that began meanwhile.
+    fn asked(&self) -> Event {
+        let started = self.issuer.progress.borrow().started;
+        if lock(&self.issuer.asked).is_beyond(started) { Event::Asked } else { Event::Tick }
+    }
+
+    /// Tells the waiting requests how far it is. Only the end of an attempt wakes them.
+    fn announce(&self, event: Event, begins: bool, next: Option<Instant>) {
+        let ended = matches!(event, Event::Succeeded { .. } | Event::Failed);
+        let error = self.issuer.report.load().last_error.as_ref().map(|failure| Arc::from(failure.cause.as_str()));
+        self.issuer.progress.send_if_modified(|progress: &mut Progress| {
+            progress.finished += u64::from(ended);
+            progress.started += u64::from(begins);
+            progress.next = next;
+            if ended {
+                progress.error = error;
+            }
+            ended
+        });
+    }
+
+    fn report(&self, change: impl FnOnce(&mut Report)) {
+        let mut report = Report::clone(&self.issuer.report.load());
+        change(&mut report);
+        self.issuer.report.store(Arc::new(report));
+    }
+
+    fn log_changes(&self, next: &KeySet) {
+        let kids = |keys: &mut dyn Iterator<Item = &VerificationKey>| {
+            keys.map(|key| format!("{key} for {}", key.algorithms())).collect::<Vec<_>>().join("; ")
+        };
+        if next.generation() != self.held.generation() {
+            let (added, removed) = (kids(&mut next.without(&self.held)), kids(&mut self.held.without(next)));
+            let (issuer, keys) = (self.issuer.identifier(), next.keys().len());
+            tracing::info!(issuer, keys, added, removed, "keys changed");
+        }
+    }
+
+    /// Each unusable key once, for as long as it stays in the set.
+    fn log_unusable(&mut self, keys: &[UnusableKey]) {
+        let of = |key: &UnusableKey| (key.kid.clone(), key.reason.clone());
+        for key in keys.iter().filter(|key| !self.logged.contains(&of(key))) {
+            let (issuer, kid) = (self.issuer.identifier(), key.kid.as_deref());
+            tracing::warn!(issuer, kid, reason = key.reason, "unusable key skipped");
+        }
+        self.logged = keys.iter().map(of).collect();
+    }
+}
