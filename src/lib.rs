@@ -4,5 +4,7 @@ pub mod deadline;
 pub mod denial;
 pub mod issuer;
 pub mod jose;
+pub mod policy;
 pub mod readiness;
 pub mod server;
+pub mod token;

@@ -2,7 +2,11 @@
 
 mod rule;
 
-pub use rule::{InvalidRoute, Route};
+use http::{HeaderName, HeaderValue, Method, Request, header};
+
+pub use self::rule::{InvalidRoute, Route};
+use crate::denial::Denial;
+use crate::token::AccessToken;
 
 /// What is let through without a token.
 #[derive(Clone, Debug, Default)]
@@ -11,4 +15,75 @@ pub struct Settings {
     pub skip_auth_routes: Vec<Route>,
     /// Whether CORS preflights need none (`OPTIONS` with `Origin` and `Access-Control-Request-Method`).
     pub skip_auth_preflight: bool,
+}
+
+/// What a request must bring.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Rule {
+    /// A valid token.
+    Token,
+    /// Nothing: a route that was configured to be public.
+    Public,
+    /// Nothing: a CORS preflight, which no browser sends with a token.
+    Preflight,
+}
+
+impl Rule {
+    /// Whether a token is required.
+    pub const fn requires_token(self) -> bool {
+        matches!(self, Self::Token)
+    }
+}
+
+/// The settings at work.
+#[derive(Clone, Debug)]
+pub struct Policy(Settings);
+
+impl Policy {
+    /// A policy of these settings.
+    pub const fn new(settings: Settings) -> Self {
+        Self(settings)
+    }
+
+    /// The rule for this request.
+    pub fn rule_for<B>(&self, request: &Request<B>) -> Rule {
+        if self.0.skip_auth_preflight && is_preflight(request) {
+            return Rule::Preflight;
+        }
+        let mut routes = self.0.skip_auth_routes.iter();
+        if routes.any(|route| route.matches(request.method(), request.uri().path())) {
+            Rule::Public
+        } else {
+            Rule::Token
+        }
+    }
+
+    /// Decides whether the request may pass. The only maker of a [`Permit`].
+    #[expect(clippy::unused_self, reason = "what a route asks of the claims is the settings' to say")]
+    pub fn authorize(&self, rule: Rule, token: Option<AccessToken>) -> Result<Permit, Denial> {
+        match (rule, token) {
+            (Rule::Token, None) => Err(Denial::TokenMissing),
+            (_, token) => Ok(Permit { token }),
+        }
+    }
+}
+
+/// The Fetch standard's "CORS-preflight request", not just any `OPTIONS`.
+fn is_preflight<B>(request: &Request<B>) -> bool {
+    request.method() == Method::OPTIONS
+        && request.headers().contains_key(header::ORIGIN)
+        && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// Evidence that a request may pass: without one, nothing is forwarded.
+#[derive(Debug)]
+pub struct Permit {
+    token: Option<AccessToken>,
+}
+
+impl Permit {
+    /// The headers that tell the origin who is calling; none on a public route.
+    pub fn identity_headers(&self) -> &[(HeaderName, HeaderValue)] {
+        self.token.as_ref().map_or(&[], AccessToken::headers)
+    }
 }

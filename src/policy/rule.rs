@@ -28,7 +28,9 @@ pub enum InvalidRoute {
     #[error("`*` may only stand in a final `/*`; everything else is matched exactly")]
     Wildcard,
     /// A path that no request can match.
-    #[error("a path with a query, a fragment, percent-escapes, `//`, `;`, `.` or `..` segments never matches a request")]
+    #[error(
+        "a path with a query, a fragment, percent-escapes, `//`, `;`, `.` or `..` segments never matches a request"
+    )]
     Unmatchable,
 }
 
@@ -93,9 +95,7 @@ fn parse_method(text: &str) -> Result<Method, InvalidRoute> {
 /// Whether every origin reads this path as the same one.
 fn is_unambiguous(path: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'%' | b';' | b'\\');
-    path.bytes().all(plain)
-        && !path.contains("//")
-        && path.split('/').all(|segment| !matches!(segment, "." | ".."))
+    path.bytes().all(plain) && !path.contains("//") && path.split('/').all(|segment| !matches!(segment, "." | ".."))
 }
 
 #[cfg(test)]

@@ -1,6 +1,15 @@
-//! The header values that tell the origin who is calling.
+//! The header values that tell the origin who is calling, encoded once per token.
 
-use http::HeaderName;
+use std::fmt::Write;
+
+use http::{HeaderName, HeaderValue};
+use serde_json::Value;
+
+use crate::denial::Denial;
+use crate::jose::ClaimsSet;
+
+/// How many of the largest claims the log names when they exceed their budget.
+const LARGEST: usize = 5;
 
 /// Which claims go into which header, and how.
 #[derive(Clone, Debug)]
@@ -31,4 +40,176 @@ pub struct ClaimHeader {
     pub claim: String,
     /// Its header.
     pub header: HeaderName,
+}
+
+impl Settings {
+    /// The headers for these claims.
+    ///
+    /// # Errors
+    /// A claim that cannot stand in a header, or more bytes than the budget.
+    pub fn encode(&self, claims: &ClaimsSet) -> Result<Box<[(HeaderName, HeaderValue)]>, Denial> {
+        let whole = match self.format {
+            ClaimsFormat::Base64Url => HeaderValue::from_str(claims.encoded()),
+            ClaimsFormat::Json => HeaderValue::from_str(&to_ascii(claims.raw())),
+        };
+        let whole = whole.map_err(|_| Denial::ClaimNotForwardable("the claims set".into()))?;
+        let mut headers = vec![(self.header.clone(), whole)];
+        if !self.claim_headers.is_empty() {
+            let object = Value::Object(claims.to_object());
+            for ClaimHeader { claim, header } in &self.claim_headers {
+                if let Some(value) = find(&object, claim).filter(|value| !value.is_null()) {
+                    headers.push((header.clone(), to_header(claim, value)?));
+                }
+            }
+        }
+        self.check_size(&headers, claims)?;
+        Ok(headers.into())
+    }
+
+    fn check_size(&self, headers: &[(HeaderName, HeaderValue)], claims: &ClaimsSet) -> Result<(), Denial> {
+        let size = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        if size <= self.max_size {
+            return Ok(());
+        }
+        Err(Denial::ClaimsTooLarge { size, limit: self.max_size, largest: largest(claims).into() })
+    }
+}
+
+/// The claim of this name, or else the one inside the claim of its first part: `https://example.com/roles` has dots
+/// and is no path, `realm_access.roles` is one.
+fn find<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
+    let object = value.as_object()?;
+    if let Some(found) = object.get(path) {
+        return Some(found);
+    }
+    let dots = path.match_indices('.').map(|(at, _)| path.split_at(at));
+    dots.filter_map(|(name, rest)| find(object.get(name)?, rest.get(1..)?)).next()
+}
+
+/// A claim as text: strings bare, arrays joined, never mangled.
+fn to_header(claim: &str, value: &Value) -> Result<HeaderValue, Denial> {
+    let refuse = || Denial::ClaimNotForwardable(claim.to_owned().into());
+    let text = match value {
+        Value::Array(items) => {
+            let texts = items.iter().map(|item| {
+                // A comma inside would make two items of one.
+                scalar(item).filter(|text| !text.contains(',') && text.trim() == text).ok_or_else(refuse)
+            });
+            texts.collect::<Result<Vec<_>, _>>()?.join(",")
+        }
+        value => scalar(value).ok_or_else(refuse)?,
+    };
+    let is_visible = text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
+    // White space at the ends would be lost on the way.
+    if !is_visible || text.trim() != text {
+        return Err(refuse());
+    }
+    HeaderValue::try_from(text).map_err(|_| refuse())
+}
+
+fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(truth) => Some(truth.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// The same JSON text in visible ASCII: what is not becomes an escape inside strings, a space between them.
+fn to_ascii(json: &[u8]) -> String {
+    let text = String::from_utf8_lossy(json);
+    let mut ascii = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            ' '..='~' => ascii.push(character),
+            // White space between tokens: inside a string it cannot stand bare.
+            '\t' | '\n' | '\r' => ascii.push(' '),
+            _ => {
+                for unit in character.encode_utf16(&mut [0; 2]) {
+                    // Writing into memory does not fail.
+                    let _ = write!(ascii, "\\u{unit:04x}");
+                }
+            }
+        }
+    }
+    ascii
+}
+
+/// The largest claims with their sizes in bytes, for the log.
+fn largest(claims: &ClaimsSet) -> String {
+    let mut sizes: Vec<_> =
+        claims.to_object().into_iter().map(|(name, value)| (value.to_string().len(), name)).collect();
+    sizes.sort_by(|one, other| other.cmp(one));
+    let named: Vec<_> = sizes.into_iter().take(LARGEST).map(|(size, name)| format!("{name} {size}")).collect();
+    named.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn json_becomes_ascii_without_changing_what_it_says() {
+        let cases = [
+            (r#"{"name":"Özdemir"}"#, r#"{"name":"\u00d6zdemir"}"#),
+            ("{\r\n\t\"a\" : 1.50,\"b\":12345678901234567890}", "{   \"a\" : 1.50,\"b\":12345678901234567890}"),
+            ("{\"a\":\"\u{1f600}\u{7f}\"}", r#"{"a":"\ud83d\ude00\u007f"}"#),
+            (r#"{"a":"\n\u0000"}"#, r#"{"a":"\n\u0000"}"#),
+        ];
+        for (json, ascii) in cases {
+            assert_eq!(to_ascii(json.as_bytes()), ascii);
+            let (before, after): (Value, Value) =
+                (serde_json::from_str(json).unwrap(), serde_json::from_str(ascii).unwrap());
+            assert_eq!(before, after);
+        }
+    }
+
+    #[test]
+    fn a_claim_is_found_by_its_name_first_and_by_its_path_then() {
+        let claims = json!({
+            "sub": "u", "a.b": 1, "a": {"b": 2, "c": {"d": 3}}, "https://example.com/roles": ["x"],
+            "https://example.com/app": {"id": 4},
+        });
+        let cases = [
+            ("sub", json!("u")),
+            ("a.b", json!(1)),
+            ("a.c.d", json!(3)),
+            ("https://example.com/roles", json!(["x"])),
+            ("https://example.com/app.id", json!(4)),
+        ];
+        for (path, expected) in cases {
+            assert_eq!(find(&claims, path), Some(&expected), "{path}");
+        }
+        for path in ["none", "a.none", "sub.a", "a.", ".a", ""] {
+            assert_eq!(find(&claims, path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_claim_is_sent_as_it_is_or_not_at_all() {
+        let cases = [
+            (json!("a b"), Some("a b")),
+            (json!(""), Some("")),
+            (json!(42), Some("42")),
+            (json!(1.5), Some("1.5")),
+            (json!(true), Some("true")),
+            (json!(["a", "b", 1]), Some("a,b,1")),
+            (json!([]), Some("")),
+            (json!("Özdemir"), None),
+            (json!("a\r\nX-Admin: 1"), None),
+            (json!("a\u{0}"), None),
+            (json!("a\tb"), None),
+            (json!(" a"), None),
+            (json!(["a,b"]), None),
+            (json!([["a"]]), None),
+            (json!({"a": 1}), None),
+        ];
+        for (value, expected) in cases {
+            let header = to_header("c", &value).ok();
+            assert_eq!(header.as_ref().map(|header| header.to_str().unwrap()), expected, "{value}");
+        }
+    }
 }

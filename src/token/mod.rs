@@ -1,3 +1,9 @@
 //! From a header field to a verified token.
 
+pub mod claims;
 pub mod claims_headers;
+pub mod credentials;
+mod verifier;
+
+pub use self::credentials::Credentials;
+pub use self::verifier::{AccessToken, Verifier};

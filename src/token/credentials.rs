@@ -1,0 +1,146 @@
+//! Where the token stands in the request (RFC 6750 §2, RFC 9110 §11).
+
+use std::fmt;
+
+use http::{HeaderMap, HeaderValue, header};
+
+use crate::denial::Denial;
+use crate::jose::MAX_TOKEN_SIZE;
+
+/// The raw token of a request. It never shows itself.
+#[derive(Clone, Copy)]
+pub struct Credentials<'r>(&'r str);
+
+impl<'r> Credentials<'r> {
+    /// The one Bearer token in these fields.
+    pub fn from_headers(headers: &'r HeaderMap) -> Result<Self, Denial> {
+        let mut fields = headers.get_all(header::AUTHORIZATION).iter();
+        let field = fields.next().ok_or(Denial::TokenMissing)?;
+        if fields.next().is_some() {
+            return Err(Denial::MultipleTokens);
+        }
+        let token = bearer_token(field)?;
+        if token.len() > MAX_TOKEN_SIZE {
+            return Err(Denial::TokenTooLarge { size: token.len(), limit: MAX_TOKEN_SIZE });
+        }
+        Ok(Self(token))
+    }
+
+    /// The token itself.
+    pub const fn token(&self) -> &'r str {
+        self.0
+    }
+}
+
+impl fmt::Debug for Credentials<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credentials([redacted])")
+    }
+}
+
+fn bearer_token(field: &HeaderValue) -> Result<&str, Denial> {
+    let field = field.to_str().map_err(|_| Denial::MalformedCredentials)?;
+    let (scheme, rest) = field.split_once(' ').unwrap_or((field, ""));
+    if !scheme.eq_ignore_ascii_case("Bearer") {
+        return Err(not_bearer(scheme, rest));
+    }
+    let token = rest.trim_start_matches(' ');
+    if is_token68(token) {
+        Ok(token)
+    } else if token.contains(',') {
+        Err(Denial::MultipleTokens)
+    } else {
+        Err(Denial::MalformedCredentials)
+    }
+}
+
+fn not_bearer(scheme: &str, rest: &str) -> Denial {
+    let is_pair = rest.split(',').skip(1).any(|part| {
+        let part = part.trim_start().as_bytes();
+        part.get(..7).is_some_and(|start| start.eq_ignore_ascii_case(b"bearer "))
+    });
+    if is_pair {
+        Denial::MultipleTokens
+    } else if !scheme.is_empty() && scheme.bytes().all(is_tchar) {
+        Denial::UnsupportedScheme
+    } else {
+        Denial::MalformedCredentials
+    }
+}
+
+/// RFC 9110 §11.2: `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`.
+fn is_token68(text: &str) -> bool {
+    let characters = text.trim_end_matches('=');
+    !characters.is_empty()
+        && characters
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/'))
+}
+
+/// RFC 9110 §5.6.2.
+fn is_tchar(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token_of(fields: &[&str]) -> Result<String, Denial> {
+        let mut headers = HeaderMap::new();
+        for field in fields {
+            headers.append(header::AUTHORIZATION, HeaderValue::from_bytes(field.as_bytes()).unwrap());
+        }
+        Credentials::from_headers(&headers).map(|credentials| credentials.token().to_owned())
+    }
+
+    #[test]
+    fn a_bearer_token_is_found_in_any_case_and_after_any_spaces() {
+        for field in ["Bearer a.b.c", "bearer a.b.c", "BEARER   a.b.c"] {
+            assert_eq!(token_of(&[field]).as_deref(), Ok("a.b.c"), "{field}");
+        }
+        assert_eq!(token_of(&["Bearer a/+~_-.=="]).as_deref(), Ok("a/+~_-.=="));
+    }
+
+    #[test]
+    fn what_is_no_bearer_token_is_told_apart() {
+        let cases: &[(&[&str], Denial)] = &[
+            (&[], Denial::TokenMissing),
+            (&["Basic dXNlcjpwYXNz"], Denial::UnsupportedScheme),
+            (&["Digest username=\"a\", realm=\"b\""], Denial::UnsupportedScheme),
+            (&["a.b.c"], Denial::UnsupportedScheme),
+            (&["Bearer a.b.c", "Bearer a.b.c"], Denial::MultipleTokens),
+            (&["Bearer a.b.c", "Basic x"], Denial::MultipleTokens),
+            (&["Bearer a.b.c, Bearer d.e.f"], Denial::MultipleTokens),
+            (&["Bearer a.b.c,Bearer d.e.f"], Denial::MultipleTokens),
+            (&["Basic x, bearer a.b.c"], Denial::MultipleTokens),
+            (&[""], Denial::MalformedCredentials),
+            (&["Bearer"], Denial::MalformedCredentials),
+            (&["Bearer "], Denial::MalformedCredentials),
+            (&["Bearer =="], Denial::MalformedCredentials),
+            (&["Bearer\ta.b.c"], Denial::MalformedCredentials),
+            (&["Bearer \ta.b.c"], Denial::MalformedCredentials),
+            (&["Bearer: a.b.c"], Denial::MalformedCredentials),
+            (&["Bearer a.b.c d"], Denial::MalformedCredentials),
+            (&["Bearer a=b"], Denial::MalformedCredentials),
+            (&["Bearer a.b.\u{fc}"], Denial::MalformedCredentials),
+            (&["Bearer \"a.b.c\""], Denial::MalformedCredentials),
+        ];
+        for (fields, expected) in cases {
+            assert_eq!(token_of(fields).as_ref(), Err(expected), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_may_have_16_kib_and_no_byte_more() {
+        let field = |size| format!("Bearer {}", "a".repeat(size));
+        assert!(token_of(&[&field(MAX_TOKEN_SIZE)]).is_ok());
+        let too_large = Denial::TokenTooLarge { size: MAX_TOKEN_SIZE + 1, limit: MAX_TOKEN_SIZE };
+        assert_eq!(token_of(&[&field(MAX_TOKEN_SIZE + 1)]), Err(too_large));
+    }
+
+    #[test]
+    fn credentials_do_not_show_their_token() {
+        assert_eq!(format!("{:?}", Credentials("secret")), "Credentials([redacted])");
+    }
+}
