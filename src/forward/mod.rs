@@ -1,10 +1,30 @@
 //! To the origin and back.
 
+mod body;
+mod connect;
+mod hop_by_hop;
+mod identity;
+mod pool;
+mod request_head;
+mod response_head;
+
+use std::net::IpAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
-use http::HeaderName;
 use http::uri::Authority;
+use http::{HeaderName, HeaderValue, Method, Request, Response, request};
+use hyper::body::{Body, Incoming};
 use ipnet::IpNet;
+
+use self::body::{Cut, Exchange, Limits, RequestBody};
+pub use self::body::{ResponseBody, ResponseCut};
+use self::pool::{Failure, Lease, Pool};
+use self::request_head::HeadWriter;
+pub use self::request_head::check;
+use crate::deadline::Deadlines;
+use crate::denial::Denial;
+use crate::policy::Permit;
 
 /// Where the origin is and how long it may take.
 #[derive(Clone, Debug)]
@@ -38,4 +58,156 @@ pub enum ForwardToken {
     Keep,
     /// It ends here.
     Strip,
+}
+
+/// What the origin is told about the request beside the request.
+#[derive(Clone, Copy, Debug)]
+pub struct Inbound<'r> {
+    /// Who sent it.
+    pub peer: IpAddr,
+    /// Its `X-Request-Id`.
+    pub request_id: &'r HeaderValue,
+}
+
+/// Why there is no response.
+#[derive(Debug)]
+pub enum Unanswered {
+    /// This proxy answers instead.
+    Denied(Denial),
+    /// Nobody is there to be answered.
+    ClientGone,
+}
+
+/// One worker's way to the origin.
+#[derive(Debug)]
+pub struct Upstream {
+    head: Rc<HeadWriter>,
+    pool: Pool,
+    deadlines: Deadlines,
+    limits: Limits,
+}
+
+impl Upstream {
+    /// Needs a local runtime, in which its connections live.
+    pub fn new(settings: &Settings, deadlines: &Deadlines) -> Self {
+        Self {
+            head: Rc::new(HeadWriter::new(settings)),
+            pool: Pool::new(settings, deadlines),
+            deadlines: deadlines.clone(),
+            limits: Limits {
+                idle: settings.stream_idle_timeout,
+                min_rate: settings.min_body_rate,
+                max_size: settings.max_body_size,
+                response: settings.response_timeout,
+            },
+        }
+    }
+
+    /// Sends a permitted request and waits for the head of the response.
+    pub async fn send(
+        &self,
+        request: Request<Incoming>,
+        permit: Permit,
+        inbound: Inbound<'_>,
+    ) -> Result<Response<ResponseBody>, Unanswered> {
+        let (head, body) = request.into_parts();
+        if let Some(limit) = self.limits.max_size.filter(|max| body.size_hint().lower() > *max) {
+            return Err(Unanswered::Denied(Denial::BodyTooLarge { limit }));
+        }
+        let outbound = Outbound { upstream: self, head: &head, permit: &permit, inbound };
+        let exchange = Rc::new(Exchange::new(self.deadlines.deadline(), self.limits));
+        let body = RequestBody::new(body, Rc::clone(&exchange), Rc::clone(&self.head));
+        let limited = async {
+            tokio::select! {
+                biased;
+                response = outbound.exchange(&exchange, body) => response,
+                () = exchange.deadline().elapsed() => Err(self.late(&exchange)),
+            }
+        };
+        let (response, lease) = limited.await.map_err(|denial| explain(denial, &exchange, self.limits))?;
+        exchange.deadline().disarm();
+        let response = response_head::filter(response).map_err(Unanswered::Denied)?;
+        let body = |body| ResponseBody::new(body, lease, self.deadlines.clone(), self.limits.idle);
+        Ok(response.map(body))
+    }
+
+    fn late(&self, exchange: &Exchange) -> Denial {
+        let (what, limit) = if exchange.is_complete() {
+            ("no response header", self.limits.response)
+        } else {
+            ("it does not take the request body", self.limits.idle)
+        };
+        Denial::UpstreamTimeout(format!("{what} within {} s", limit.as_secs_f32()).into())
+    }
+}
+
+/// One request on its way, as often as it is sent.
+struct Outbound<'r> {
+    upstream: &'r Upstream,
+    head: &'r request::Parts,
+    permit: &'r Permit,
+    inbound: Inbound<'r>,
+}
+
+impl Outbound<'_> {
+    /// Sends it, once more where that is safe.
+    async fn exchange(
+        &self,
+        exchange: &Rc<Exchange>,
+        body: RequestBody,
+    ) -> Result<(Response<Incoming>, Lease), Denial> {
+        let may_repeat =
+            body.is_end_stream() && matches!(self.head.method, Method::GET | Method::HEAD | Method::OPTIONS);
+        if body.is_end_stream() {
+            exchange.complete();
+        }
+        let mut request = self.write()?.map(|()| body);
+        let mut idle = self.upstream.pool.take();
+        loop {
+            let mut lease = match idle.take() {
+                Some(lease) => lease,
+                None => self.upstream.pool.connect().await?,
+            };
+            match lease.send(request).await {
+                Ok(response) => return Ok((response, lease)),
+                Err(Failure { unsent: Some(unsent), was_idle: true, .. }) => request = unsent,
+                Err(Failure { has_answered: false, was_idle: true, .. }) if may_repeat => {
+                    let body = RequestBody::empty(Rc::clone(exchange), Rc::clone(&self.upstream.head));
+                    request = self.write()?.map(|()| body);
+                }
+                Err(failure) => return Err(failed(&failure)),
+            }
+        }
+    }
+
+    fn write(&self) -> Result<Request<()>, Denial> {
+        self.upstream.head.write(self.head, self.permit, &self.inbound)
+    }
+}
+
+/// A failed exchange, as far as the origin is to blame.
+fn failed(failure: &Failure) -> Denial {
+    if failure.error.is_parse() || failure.error.is_parse_too_large() {
+        Denial::UpstreamProtocol("the head of its response is not valid HTTP".into())
+    } else if failure.has_answered {
+        Denial::UpstreamProtocol("it closed the connection in the head of its response".into())
+    } else {
+        Denial::UpstreamUnreachable("it closed the connection without a response".into())
+    }
+}
+
+/// What the request body notes goes before what the origin did about it.
+fn explain(denial: Denial, exchange: &Exchange, limits: Limits) -> Unanswered {
+    Unanswered::Denied(match exchange.cut() {
+        None => denial,
+        Some(Cut::Gone) => return Unanswered::ClientGone,
+        Some(Cut::Malformed) => Denial::MalformedRequest("the body is not valid HTTP".into()),
+        Some(Cut::TooLarge) => Denial::BodyTooLarge { limit: limits.max_size.unwrap_or_default() },
+        Some(Cut::Idle) => {
+            Denial::RequestTimeout(format!("no byte of the body for {} s", limits.idle.as_secs_f32()).into())
+        }
+        Some(Cut::TooSlow) => Denial::RequestTimeout(
+            format!("the body came at less than {} bytes in 10 s on average", limits.min_rate).into(),
+        ),
+    })
 }

@@ -1,0 +1,356 @@
+//! One wrapper per body: its limits, and why it ended.
+
+use std::cell::Cell;
+use std::error::Error as _;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use super::pool::Lease;
+use super::request_head::HeadWriter;
+use super::response_head::may_be_trailer;
+use crate::deadline::{Deadline, Deadlines};
+
+/// How long a request body has before its average rate counts.
+const RATE_GRACE: Duration = Duration::from_secs(30);
+/// The time over which the least rate is given.
+const RATE_PERIOD: Duration = Duration::from_secs(10);
+
+/// Why a request body ended before it was complete.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub(super) enum Cut {
+    /// Not valid HTTP.
+    #[error("the request body is malformed")]
+    Malformed,
+    /// The client went away.
+    #[error("the client went away")]
+    Gone,
+    /// Larger than accepted.
+    #[error("the request body is too large")]
+    TooLarge,
+    /// It stood still for too long.
+    #[error("the request body stood still")]
+    Idle,
+    /// It came too slowly.
+    #[error("the request body came too slowly")]
+    TooSlow,
+}
+
+/// What request bodies are held to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) idle: Duration,
+    /// Bytes per [`RATE_PERIOD`]; 0 for no minimum.
+    pub(super) min_rate: u64,
+    pub(super) max_size: Option<u64>,
+    /// From the end of the request body to the response header.
+    pub(super) response: Duration,
+}
+
+/// What the two ends of one exchange tell each other: the body why it was cut, the limits when they begin.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    cut: Cell<Option<Cut>>,
+    is_complete: Cell<bool>,
+    deadline: Deadline,
+    limits: Limits,
+}
+
+impl Exchange {
+    pub(super) fn new(deadline: Deadline, limits: Limits) -> Self {
+        Self { cut: Cell::new(None), is_complete: Cell::new(false), deadline, limits }
+    }
+
+    /// Why the request body was cut, if it was.
+    pub(super) fn cut(&self) -> Option<Cut> {
+        self.cut.get()
+    }
+
+    /// Whether the request has been passed on to its end.
+    pub(super) fn is_complete(&self) -> bool {
+        self.is_complete.get()
+    }
+
+    /// The limit for what the origin is to do next.
+    pub(super) fn deadline(&self) -> &Deadline {
+        &self.deadline
+    }
+
+    /// The request has been passed on: the origin's time begins.
+    pub(super) fn complete(&self) {
+        self.is_complete.set(true);
+        self.deadline.arm(Instant::now() + self.limits.response);
+    }
+}
+
+/// A request body on its way to the origin.
+#[derive(Debug)]
+pub(super) struct RequestBody {
+    inner: Option<Incoming>,
+    exchange: Rc<Exchange>,
+    head: Rc<HeadWriter>,
+    received: u64,
+    /// Armed only when there is something to wait for.
+    idle: Option<Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    deadline: Deadline,
+    since: Instant,
+    last: Instant,
+}
+
+impl RequestBody {
+    pub(super) fn new(inner: Incoming, exchange: Rc<Exchange>, head: Rc<HeadWriter>) -> Self {
+        let inner = Some(inner).filter(|body| !body.is_end_stream());
+        Self { inner, exchange, head, received: 0, idle: None }
+    }
+
+    /// No body at all, as for a request that is sent again.
+    pub(super) fn empty(exchange: Rc<Exchange>, head: Rc<HeadWriter>) -> Self {
+        Self { inner: None, exchange, head, received: 0, idle: None }
+    }
+
+    fn cut(&mut self, cut: Cut) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        self.inner = None;
+        self.exchange.cut.set(Some(cut));
+        Poll::Ready(Some(Err(cut)))
+    }
+
+    fn complete(&mut self) {
+        self.inner = None;
+        self.idle = None;
+        self.exchange.complete();
+    }
+
+    /// Counts what came; `None` when it is too much.
+    fn pass(&mut self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
+        let size = frame.data_ref().map_or(0, Bytes::len);
+        self.received += size as u64;
+        if self.exchange.limits.max_size.is_some_and(|max| self.received > max) {
+            return None;
+        }
+        let now = Instant::now();
+        if let Some(waiting) = &mut self.idle {
+            waiting.last = now;
+            waiting.deadline.disarm();
+        }
+        // The next move is the origin's: to take what is passed on.
+        self.exchange.deadline.arm(now + self.exchange.limits.idle);
+        Some(frame.map_trailers(|trailers| self.filter(trailers)))
+    }
+
+    fn filter(&self, trailers: HeaderMap) -> HeaderMap {
+        filter(trailers, |name| self.head.may_pass_as_trailer(name))
+    }
+
+    /// Nothing has come: for how long, and is that too long?
+    fn wait(&mut self, cx: &mut Context<'_>) -> Option<Cut> {
+        let limits = self.exchange.limits;
+        let is_first = self.idle.is_none();
+        let waiting = self.idle.get_or_insert_with(|| {
+            let now = Instant::now();
+            Waiting { deadline: self.exchange.deadline.another(), since: now, last: now }
+        });
+        if !is_first && waiting.deadline.poll_elapsed(cx).is_ready() {
+            let now = Instant::now();
+            if now >= waiting.last + limits.idle {
+                return Some(Cut::Idle);
+            }
+            if is_too_slow(self.received, now - waiting.since, limits.min_rate) {
+                return Some(Cut::TooSlow);
+            }
+        }
+        // The client's move: its time is the one that counts.
+        self.exchange.deadline.disarm();
+        let idle = waiting.last + limits.idle;
+        let at = if limits.min_rate == 0 { idle } else { idle.min(next_check(waiting.since)) };
+        waiting.deadline.arm(at);
+        // Registers the task.
+        let _ = waiting.deadline.poll_elapsed(cx);
+        None
+    }
+}
+
+fn is_too_slow(received: u64, elapsed: Duration, min_rate: u64) -> bool {
+    elapsed >= RATE_GRACE && received * RATE_PERIOD.as_secs() < min_rate * elapsed.as_secs()
+}
+
+fn next_check(since: Instant) -> Instant {
+    (since + RATE_GRACE).max(Instant::now() + RATE_PERIOD)
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        let this = self.get_mut();
+        let Some(inner) = &mut this.inner else { return Poll::Ready(None) };
+        match Pin::new(&mut *inner).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                let is_end = inner.is_end_stream();
+                let Some(frame) = this.pass(frame) else { return this.cut(Cut::TooLarge) };
+                if is_end {
+                    this.complete();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => this.cut(cause(&error)),
+            Poll::Ready(None) => {
+                this.complete();
+                Poll::Ready(None)
+            }
+            Poll::Pending => match this.wait(cx) {
+                Some(cut) => this.cut(cut),
+                None => Poll::Pending,
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+/// Whose fault it was: what the reader in front of hyper, or hyper, found to be no body is the client's.
+fn cause(error: &hyper::Error) -> Cut {
+    let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    match source.map(io::Error::kind) {
+        Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput) => Cut::Malformed,
+        _ => Cut::Gone,
+    }
+}
+
+/// A response body on its way to the client.
+#[derive(Debug)]
+pub struct ResponseBody {
+    inner: Incoming,
+    lease: Option<Lease>,
+    deadlines: Deadlines,
+    idle_timeout: Duration,
+    idle: Option<Deadline>,
+}
+
+/// Why a response body was cut; the client can tell, because its connection is too.
+#[derive(Debug, thiserror::Error)]
+pub enum ResponseCut {
+    /// The origin's connection ended, or what it sent was no body.
+    #[error("the origin's response was cut: {0}")]
+    Origin(#[from] hyper::Error),
+    /// It stood still for too long.
+    #[error("the origin's response stood still")]
+    Idle,
+}
+
+impl ResponseBody {
+    pub(super) fn new(inner: Incoming, lease: Lease, deadlines: Deadlines, idle_timeout: Duration) -> Self {
+        let mut body = Self { inner, lease: Some(lease), deadlines, idle_timeout, idle: None };
+        if body.inner.is_end_stream() {
+            body.complete();
+        }
+        body
+    }
+
+    fn complete(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            lease.end();
+        }
+    }
+
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let idle = self.idle.get_or_insert_with(|| {
+            let idle = self.deadlines.deadline();
+            idle.arm(Instant::now() + self.idle_timeout);
+            idle
+        });
+        idle.poll_elapsed(cx)
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = ResponseCut;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ResponseCut>>> {
+        let this = self.get_mut();
+        match Pin::new(&mut this.inner).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                this.idle = None;
+                if this.inner.is_end_stream() {
+                    this.complete();
+                }
+                Poll::Ready(Some(Ok(frame.map_trailers(|trailers| filter(trailers, may_be_trailer)))))
+            }
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error.into()))),
+            Poll::Ready(None) => {
+                this.complete();
+                Poll::Ready(None)
+            }
+            Poll::Pending => this.poll_idle(cx).map(|()| Some(Err(ResponseCut::Idle))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+trait MapTrailers {
+    fn map_trailers(self, map: impl FnOnce(HeaderMap) -> HeaderMap) -> Self;
+}
+
+impl MapTrailers for Frame<Bytes> {
+    fn map_trailers(self, map: impl FnOnce(HeaderMap) -> HeaderMap) -> Self {
+        match self.into_trailers() {
+            Ok(trailers) => Self::trailers(map(trailers)),
+            Err(frame) => frame,
+        }
+    }
+}
+
+fn filter(trailers: HeaderMap, may_pass: impl Fn(&http::HeaderName) -> bool) -> HeaderMap {
+    let mut passing = HeaderMap::with_capacity(trailers.len());
+    for (name, value) in &trailers {
+        if may_pass(name) {
+            passing.append(name, value.clone());
+        }
+    }
+    passing
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_is_too_slow_only_after_its_grace() {
+        let cases =
+            [(0, 29, false), (0, 30, true), (3 * 1024, 30, false), (3 * 1024, 31, true), (10 * 1024, 100, false)];
+        for (received, seconds, expected) in cases {
+            assert_eq!(
+                is_too_slow(received, Duration::from_secs(seconds), 1024),
+                expected,
+                "{received} in {seconds} s"
+            );
+        }
+        assert!(!is_too_slow(0, Duration::from_secs(1000), 0));
+    }
+}

@@ -1,0 +1,115 @@
+//! Fields that are for one connection only (RFC 9110 §7.6.1), in both directions.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+/// Names that end at each hop. `Trailer` is not among them: what it announces is forwarded.
+pub(super) fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
+
+/// Names that decide how a message is read or where it goes: no other spelling of them is forwarded, and none of them
+/// stands in trailers.
+pub(super) fn is_framing_or_routing(folded: &str) -> bool {
+    matches!(
+        folded,
+        "host"
+            | "content-length"
+            | "transfer-encoding"
+            | "connection"
+            | "keep-alive"
+            | "te"
+            | "trailer"
+            | "upgrade"
+            | "expect"
+            | "proxy-connection"
+            | "http2-settings"
+            | "content-type"
+            | "cookie"
+            | "authorization"
+            | "proxy-authorization"
+    )
+}
+
+/// What a `Connection` field names, which ends at this hop too.
+#[derive(Debug, Default)]
+pub(super) struct Nominated<'h>(Vec<&'h str>);
+
+impl<'h> Nominated<'h> {
+    pub(super) fn by(headers: &'h HeaderMap) -> Self {
+        let fields = headers.get_all(header::CONNECTION).iter();
+        let options = fields.filter_map(|field| field.to_str().ok()).flat_map(|field| field.split(',')).map(str::trim);
+        // What frames and routes the message is written afresh; nobody can take it away.
+        Self(options.filter(|option| !is_about_the_connection(option)).collect())
+    }
+
+    pub(super) fn contain(&self, name: &str) -> bool {
+        self.0.iter().any(|option| option.eq_ignore_ascii_case(name))
+    }
+}
+
+fn is_about_the_connection(option: &str) -> bool {
+    ["close", "keep-alive", "upgrade", "te", "host", "content-length", ""]
+        .iter()
+        .any(|known| option.eq_ignore_ascii_case(known))
+}
+
+/// Whether the sender takes trailers (RFC 9110 §10.1.4).
+pub(super) fn takes_trailers(headers: &HeaderMap) -> bool {
+    let fields = headers.get_all(header::TE).iter().filter_map(|field| field.to_str().ok());
+    fields.flat_map(|field| field.split(',')).any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
+}
+
+/// The names that a `Trailer` field announces, without those that may not stand in trailers.
+pub(super) fn announced_trailers(value: &HeaderValue, may_pass: impl Fn(&HeaderName) -> bool) -> Option<HeaderValue> {
+    let names = value.to_str().ok()?.split(',').filter_map(|name| name.trim().parse::<HeaderName>().ok());
+    let passing: Vec<_> = names.filter(|name| may_pass(name)).map(|name| name.as_str().to_owned()).collect();
+    if passing.is_empty() { None } else { HeaderValue::try_from(passing.join(", ")).ok() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let fields =
+            fields.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+        fields.collect()
+    }
+
+    #[test]
+    fn a_connection_field_names_what_ends_here_but_never_the_framing() {
+        let headers =
+            headers(&[("connection", "close, X-Debug , Host,content-length"), ("connection", "x-jwt-claims")]);
+        let nominated = Nominated::by(&headers);
+        for (name, expected) in
+            [("x-debug", true), ("x-jwt-claims", true), ("host", false), ("content-length", false), ("x-other", false)]
+        {
+            assert_eq!(nominated.contain(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn trailers_are_taken_only_when_te_says_so() {
+        assert!(takes_trailers(&headers(&[("te", "gzip, Trailers")])));
+        assert!(!takes_trailers(&headers(&[("te", "gzip")])));
+        assert!(!takes_trailers(&headers(&[])));
+    }
+
+    #[test]
+    fn a_trailer_field_keeps_the_names_that_may_pass() {
+        let may_pass = |name: &HeaderName| !is_framing_or_routing(name.as_str());
+        let announced = announced_trailers(&HeaderValue::from_static("Digest, Content-Length , host"), may_pass);
+        assert_eq!(announced, Some(HeaderValue::from_static("digest")));
+        assert_eq!(announced_trailers(&HeaderValue::from_static("Host"), may_pass), None);
+    }
+}

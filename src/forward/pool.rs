@@ -1,0 +1,172 @@
+//! One worker's connections to the origin.
+
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use http::uri::Authority;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::time::Instant;
+
+use super::body::RequestBody;
+use super::connect::connect;
+use crate::deadline::{Deadline, Deadlines};
+use crate::denial::Denial;
+
+/// The largest response head, in bytes; as large as a request's may be by default.
+const MAX_RESPONSE_HEAD: usize = 64 * 1024;
+/// The most fields of a response head: more than any origin sends.
+const MAX_RESPONSE_FIELDS: usize = 256;
+
+/// The connections that are idle. A clone is the same pool.
+#[derive(Clone, Debug)]
+pub(super) struct Pool(Rc<Connections>);
+
+#[derive(Debug)]
+struct Connections {
+    upstream: Authority,
+    connect_timeout: Duration,
+    idle_timeout: Duration,
+    /// The one used last is taken first: the others may then end.
+    idle: RefCell<Vec<Idle>>,
+    /// When the oldest of them has been idle for too long.
+    prune: Deadline,
+}
+
+#[derive(Debug)]
+struct Idle {
+    connection: Connection,
+    since: Instant,
+}
+
+#[derive(Debug)]
+struct Connection {
+    sender: SendRequest<RequestBody>,
+    received: Rc<Cell<bool>>,
+}
+
+/// A connection for one exchange; dropped before [`Lease::end`], the connection closes.
+#[derive(Debug)]
+pub(super) struct Lease {
+    connection: Connection,
+    pool: Weak<Connections>,
+    is_fresh: bool,
+}
+
+/// What became of a request that got no response.
+pub(super) struct Failure {
+    /// The request, when nothing of it was sent.
+    pub(super) unsent: Option<Request<RequestBody>>,
+    /// Whether the origin had begun to answer.
+    pub(super) has_answered: bool,
+    /// Whether the connection had been used before: it may have been closed meanwhile.
+    pub(super) was_idle: bool,
+    pub(super) error: hyper::Error,
+}
+
+impl Pool {
+    /// An empty pool. Needs a local runtime, in which its connections live.
+    pub(super) fn new(settings: &super::Settings, deadlines: &Deadlines) -> Self {
+        let connections = Rc::new(Connections {
+            upstream: settings.upstream.clone(),
+            connect_timeout: settings.connect_timeout,
+            idle_timeout: settings.idle_timeout,
+            idle: RefCell::default(),
+            prune: deadlines.deadline(),
+        });
+        tokio::task::spawn_local(prune(Rc::clone(&connections)));
+        Self(connections)
+    }
+
+    /// A connection that was used before and can be used again.
+    pub(super) fn take(&self) -> Option<Lease> {
+        let mut idle = self.0.idle.borrow_mut();
+        let now = Instant::now();
+        while let Some(Idle { connection, since }) = idle.pop() {
+            if now < since + self.0.idle_timeout && connection.sender.is_ready() {
+                connection.received.set(false);
+                return Some(Lease { connection, pool: Rc::downgrade(&self.0), is_fresh: false });
+            }
+        }
+        None
+    }
+
+    /// A new connection.
+    pub(super) async fn connect(&self) -> Result<Lease, Denial> {
+        let io = connect(&self.0.upstream, self.0.connect_timeout).await?;
+        let received = io.received();
+        let handshake = http1::Builder::new()
+            .max_buf_size(MAX_RESPONSE_HEAD)
+            .max_headers(MAX_RESPONSE_FIELDS)
+            .handshake(TokioIo::new(io));
+        let (sender, driver) =
+            handshake.await.map_err(|error| Denial::UpstreamUnreachable(error.to_string().into()))?;
+        tokio::task::spawn_local(async move {
+            // An error goes to the exchange that it concerns.
+            if let Err(error) = driver.await {
+                tracing::trace!(%error, "a connection to the origin ended");
+            }
+        });
+        Ok(Lease { connection: Connection { sender, received }, pool: Rc::downgrade(&self.0), is_fresh: true })
+    }
+}
+
+impl Lease {
+    /// Sends one request and waits for the head of its response.
+    pub(super) async fn send(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, Failure> {
+        let sent = self.connection.sender.try_send_request(request).await;
+        sent.map_err(|mut error| Failure {
+            unsent: error.take_message(),
+            has_answered: self.connection.received.get(),
+            was_idle: !self.is_fresh,
+            error: error.into_error(),
+        })
+    }
+
+    /// The exchange is complete: the connection may be used again.
+    pub(super) fn end(self) {
+        let Self { mut connection, pool, .. } = self;
+        if connection.sender.is_ready() {
+            if let Some(pool) = pool.upgrade() {
+                pool.put(connection);
+            }
+        } else if !connection.sender.is_closed() {
+            // The rest of the request is still on its way.
+            tokio::task::spawn_local(async move {
+                if connection.sender.ready().await.is_ok()
+                    && let Some(pool) = pool.upgrade()
+                {
+                    pool.put(connection);
+                }
+            });
+        }
+    }
+}
+
+impl Connections {
+    fn put(&self, connection: Connection) {
+        let since = Instant::now();
+        let mut idle = self.idle.borrow_mut();
+        if idle.is_empty() {
+            self.prune.arm(since + self.idle_timeout);
+        }
+        idle.push(Idle { connection, since });
+    }
+}
+
+/// Closes what has been idle for too long.
+async fn prune(pool: Rc<Connections>) {
+    loop {
+        pool.prune.elapsed().await;
+        pool.prune.disarm();
+        let mut idle = pool.idle.borrow_mut();
+        let now = Instant::now();
+        idle.retain(|idle| now < idle.since + pool.idle_timeout && !idle.connection.sender.is_closed());
+        if let Some(oldest) = idle.iter().map(|idle| idle.since).min() {
+            pool.prune.arm(oldest + pool.idle_timeout);
+        }
+    }
+}

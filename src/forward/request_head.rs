@@ -1,0 +1,212 @@
+//! The head of a request: what is refused whoever sends it, and what the origin gets to see.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::BytesMut;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Request, Uri, Version, request};
+use ipnet::IpNet;
+
+use super::hop_by_hop::{Nominated, announced_trailers, is_framing_or_routing, is_hop_by_hop, takes_trailers};
+use super::identity::{IdentityNames, fold};
+use super::{ForwardToken, Inbound};
+use crate::denial::Denial;
+use crate::policy::Permit;
+
+/// How we name ourselves in `Via` (RFC 9110 §7.6.3).
+const VIA: &str = "1.1 claimgate";
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Refuses a request that is not proxied for anybody, or that the origin could read differently.
+pub fn check<B>(request: &Request<B>) -> Result<(), Denial> {
+    if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+        return Err(Denial::MethodRefused);
+    }
+    for name in request.headers().keys() {
+        let folded = fold(name.as_str());
+        if folded != name.as_str() && is_framing_or_routing(&folded) {
+            return Err(Denial::AmbiguousRequest(format!("{name} can be read as {folded}").into()));
+        }
+    }
+    let mut expectations = request.headers().get_all(header::EXPECT).iter();
+    let is_continue = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    if expectations.next().is_some_and(|value| !is_continue(value)) || expectations.next().is_some() {
+        return Err(Denial::ExpectationFailed);
+    }
+    Ok(())
+}
+
+/// Writes request heads for the origin.
+#[derive(Debug)]
+pub(super) struct HeadWriter {
+    identity: IdentityNames,
+    trusted_proxies: Vec<IpNet>,
+    forward_token: ForwardToken,
+    /// The origin's own name, for a request that names none.
+    default_host: HeaderValue,
+    has_warned: AtomicBool,
+}
+
+impl HeadWriter {
+    pub(super) fn new(settings: &super::Settings) -> Self {
+        Self {
+            identity: IdentityNames::new(&settings.identity_names),
+            trusted_proxies: settings.trusted_proxies.clone(),
+            forward_token: settings.forward_token,
+            default_host: HeaderValue::from_str(settings.upstream.as_str())
+                .unwrap_or_else(|_| HeaderValue::from_static("localhost")),
+            has_warned: AtomicBool::new(false),
+        }
+    }
+
+    /// The head for the origin, written afresh: nothing of ours can be in it before we put it there.
+    pub(super) fn write(
+        &self,
+        head: &request::Parts,
+        permit: &Permit,
+        inbound: &Inbound<'_>,
+    ) -> Result<Request<()>, Denial> {
+        let mut request = Request::new(());
+        *request.method_mut() = head.method.clone();
+        *request.uri_mut() = origin_form(&head.uri)?;
+        *request.version_mut() = Version::HTTP_11;
+        let headers = request.headers_mut();
+        headers.reserve(head.headers.len() + 8);
+        let host = self.host(head)?;
+        headers.insert(header::HOST, host.clone());
+        let is_trusted = self.is_trusted(inbound.peer);
+        self.copy(&head.headers, headers, is_trusted, inbound.peer);
+        append_forwarding(headers, host, inbound.peer);
+        append_via(headers, head);
+        headers.insert(X_REQUEST_ID, inbound.request_id.clone());
+        for (name, value) in permit.identity_headers() {
+            headers.insert(name, value.clone());
+        }
+        Ok(request)
+    }
+
+    /// The authority of an absolute target replaces `Host` (RFC 9112 §3.2.2); HTTP/1.0 may have neither.
+    fn host(&self, head: &request::Parts) -> Result<HeaderValue, Denial> {
+        match (head.uri.authority(), head.headers.get(header::HOST)) {
+            (Some(authority), _) => HeaderValue::from_str(authority.as_str())
+                .map_err(|_| Denial::MalformedRequest("the authority of the request target is not valid".into())),
+            (None, Some(host)) => Ok(host.clone()),
+            (None, None) => Ok(self.default_host.clone()),
+        }
+    }
+
+    /// Whether a trailer of this name may pass.
+    pub(super) fn may_pass_as_trailer(&self, name: &HeaderName) -> bool {
+        let folded = fold(name.as_str());
+        !is_framing_or_routing(&folded) && !self.identity.contain(&folded) && !is_forwarding(&folded)
+    }
+
+    fn copy(&self, from: &HeaderMap, to: &mut HeaderMap, is_trusted: bool, peer: IpAddr) {
+        let nominated = Nominated::by(from);
+        for (name, value) in from {
+            let folded = fold(name.as_str());
+            if nominated.contain(name.as_str()) || self.identity.contain(&folded) || is_ours_to_write(&folded) {
+                continue;
+            }
+            if is_forwarding(&folded) {
+                if is_trusted && folded == name.as_str() {
+                    to.append(name, value.clone());
+                } else {
+                    self.warn_of_untrusted(peer);
+                }
+            } else if *name == header::TRAILER {
+                if let Some(value) = announced_trailers(value, |name| self.may_pass_as_trailer(name)) {
+                    to.append(name, value);
+                }
+            } else if *name != header::AUTHORIZATION || self.forward_token == ForwardToken::Keep {
+                to.append(name, value.clone());
+            }
+        }
+        if takes_trailers(from) {
+            to.insert(header::TE, HeaderValue::from_static("trailers"));
+            to.insert(header::CONNECTION, HeaderValue::from_static("te"));
+        }
+    }
+
+    fn is_trusted(&self, peer: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|network| network.contains(&peer))
+    }
+
+    /// Says once that a proxy in front of us is not believed, which nobody would find out otherwise.
+    fn warn_of_untrusted(&self, peer: IpAddr) {
+        if is_private(peer) && !self.has_warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                %peer,
+                "forwarding headers from a private address were replaced; if it is a proxy of yours: --trusted-proxy {peer}"
+            );
+        }
+    }
+}
+
+/// Path and query, byte for byte.
+fn origin_form(uri: &Uri) -> Result<Uri, Denial> {
+    if uri.scheme().is_none() && uri.authority().is_none() {
+        return Ok(uri.clone());
+    }
+    let target =
+        uri.path_and_query().cloned().ok_or(Denial::MalformedRequest("no path in the request target".into()))?;
+    Ok(Uri::from(target))
+}
+
+/// What a proxy tells of the connection before it; believed from a trusted proxy only.
+fn is_forwarding(folded: &str) -> bool {
+    matches!(
+        folded,
+        "forwarded"
+            | "x-forwarded-for"
+            | "x-forwarded-proto"
+            | "x-forwarded-host"
+            | "x-forwarded-port"
+            | "x-forwarded-prefix"
+            | "x-real-ip"
+            | "x-original-url"
+            | "x-rewrite-url"
+            | "x-forwarded-client-cert"
+    )
+}
+
+/// What is never copied: written afresh, fulfilled here, or (`Proxy`) an attack on CGI scripts (CVE-2016-5385).
+fn is_ours_to_write(folded: &str) -> bool {
+    is_hop_by_hop(folded) || matches!(folded, "host" | "expect" | "proxy" | "via" | "x-request-id" | "http2-settings")
+}
+
+fn append_forwarding(headers: &mut HeaderMap, host: HeaderValue, peer: IpAddr) {
+    let mut chain = BytesMut::with_capacity(48);
+    for before in headers.get_all(X_FORWARDED_FOR) {
+        chain.extend_from_slice(before.as_bytes());
+        chain.extend_from_slice(b", ");
+    }
+    // Writing into memory does not fail.
+    let _ = write!(chain, "{peer}");
+    if let Ok(value) = HeaderValue::from_maybe_shared(chain.freeze()) {
+        headers.insert(X_FORWARDED_FOR, value);
+    }
+    headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
+    headers.entry(X_FORWARDED_HOST).or_insert(host);
+}
+
+fn append_via(headers: &mut HeaderMap, head: &request::Parts) {
+    for before in head.headers.get_all(header::VIA) {
+        headers.append(header::VIA, before.clone());
+    }
+    let own = if head.version == Version::HTTP_10 { "1.0 claimgate" } else { VIA };
+    headers.append(header::VIA, HeaderValue::from_static(own));
+}
+
+fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_private() || address.is_loopback() || address.is_link_local(),
+        IpAddr::V6(address) => address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local(),
+    }
+}

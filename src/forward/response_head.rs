@@ -1,0 +1,64 @@
+//! The head of a response: what is refused of an origin, and what the client gets to see.
+
+use http::header::{self, HeaderMap, HeaderName};
+use http::{Response, StatusCode, Version};
+
+use super::hop_by_hop::{Nominated, announced_trailers, is_framing_or_routing, is_hop_by_hop};
+use super::identity::fold;
+use crate::denial::Denial;
+
+/// The response as received, without what was for one hop.
+pub(super) fn filter<B>(response: Response<B>) -> Result<Response<B>, Denial> {
+    check(&response)?;
+    let (mut head, body) = response.into_parts();
+    head.headers = copy(&head.headers);
+    // The origin's version is its own; the client's is the server's to answer in.
+    head.version = Version::HTTP_11;
+    Ok(Response::from_parts(head, body))
+}
+
+fn check<B>(response: &Response<B>) -> Result<(), Denial> {
+    let headers = response.headers();
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(invalid("it switched protocols unasked"));
+    }
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let Some(coding) = codings.next() else {
+        let has_two_lengths = headers.get_all(header::CONTENT_LENGTH).iter().nth(1).is_some();
+        return if has_two_lengths { Err(invalid("it has two lengths")) } else { Ok(()) };
+    };
+    if headers.contains_key(header::CONTENT_LENGTH) {
+        return Err(invalid("it has a length and a transfer coding"));
+    }
+    if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+        return Err(invalid("its transfer coding is not chunked alone"));
+    }
+    Ok(())
+}
+
+fn copy(from: &HeaderMap) -> HeaderMap {
+    let nominated = Nominated::by(from);
+    let mut to = HeaderMap::with_capacity(from.len() + 2);
+    for (name, value) in from {
+        if is_hop_by_hop(name.as_str()) || nominated.contain(name.as_str()) {
+            continue;
+        }
+        if *name == header::TRAILER {
+            if let Some(value) = announced_trailers(value, may_be_trailer) {
+                to.append(name, value);
+            }
+        } else {
+            to.append(name, value.clone());
+        }
+    }
+    to
+}
+
+/// Whether a response may carry a trailer of this name.
+pub(super) fn may_be_trailer(name: &HeaderName) -> bool {
+    !is_framing_or_routing(&fold(name.as_str()))
+}
+
+fn invalid(how: &'static str) -> Denial {
+    Denial::UpstreamProtocol(how.into())
+}

@@ -1,0 +1,144 @@
+//! A [`Denial`] as an answer: challenge (RFC 6750 §3) and problem details (RFC 9457).
+
+use bytes::Bytes;
+use http::header::{self, HeaderName};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http_body_util::Full;
+use serde::Serialize;
+
+use crate::denial::{Denial, Row};
+
+/// The request's name in both logs and answers.
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The methods that are proxied, among those that have a name everywhere (RFC 9110 §9.3).
+const ALLOW: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+
+/// What stands in an answer beside the denial itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'r> {
+    /// The protection space (RFC 9110 §11.5), from the settings, never from the request.
+    pub realm: &'r str,
+    /// The request's `X-Request-Id`.
+    pub request_id: &'r HeaderValue,
+    /// Whether the connection ends with this answer, as it must when a body is left unread.
+    pub closes: bool,
+}
+
+/// The answer.
+pub fn denied(denial: &Denial, context: Context<'_>) -> Response<Full<Bytes>> {
+    let row = denial.row();
+    let detail = denial.shared_detail();
+    let problem = Problem {
+        r#type: format!("urn:claimgate:denial:{}", row.reason),
+        title: row.title,
+        status: row.status,
+        detail: detail.as_deref(),
+        reason: row.reason,
+        request_id: context.request_id.to_str().unwrap_or_default(),
+    };
+    // A struct of strings and a number always is JSON.
+    let body = serde_json::to_vec(&problem).unwrap_or_default();
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_REQUEST_ID, context.request_id.clone());
+    insert_what_the_row_asks(headers, denial, &row, detail.as_deref(), context.realm);
+    if context.closes {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+fn insert_what_the_row_asks(headers: &mut HeaderMap, denial: &Denial, row: &Row, detail: Option<&str>, realm: &str) {
+    if row.error.is_some() || matches!(row.status, 401 | 403) {
+        let challenge = challenge(denial, row, detail, realm);
+        if let Ok(challenge) = HeaderValue::try_from(challenge) {
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
+        }
+    }
+    if let Some(retry_after) = denial.retry_after() {
+        // Whole seconds, and never "at once".
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_after.as_secs_f64().ceil().max(1.0) as u64));
+    }
+    if *denial == Denial::MethodRefused {
+        headers.insert(header::ALLOW, ALLOW);
+    }
+}
+
+/// RFC 6750 §3: without credentials there is no error to speak of.
+fn challenge(denial: &Denial, row: &Row, detail: Option<&str>, realm: &str) -> String {
+    let mut challenge = format!("Bearer realm=\"{realm}\"");
+    if let Some(error) = row.error {
+        challenge += &format!(", error=\"{error}\", error_description=\"{}", quotable(row.title));
+        if let Some(detail) = detail {
+            challenge += ": ";
+            challenge += &quotable(detail);
+        }
+        challenge.push('"');
+    }
+    if let Denial::InsufficientScope(scope) = denial {
+        challenge += &format!(", scope=\"{}\"", quotable(scope));
+    }
+    challenge
+}
+
+/// Only the characters that RFC 6750 §3 allows in a description: visible ASCII and spaces without `"` and `\`.
+fn quotable(text: &str) -> String {
+    let is_allowed = |character: &char| matches!(character, ' '..='~') && !matches!(character, '"' | '\\');
+    text.chars().map(|character| if is_allowed(&character) { character } else { '?' }).collect()
+}
+
+/// RFC 9457 §3.1, with two members of our own.
+#[derive(Serialize)]
+struct Problem<'r> {
+    r#type: String,
+    title: &'static str,
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'r str>,
+    reason: &'static str,
+    request_id: &'r str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(denial: &Denial) -> Response<Full<Bytes>> {
+        let request_id = HeaderValue::from_static("r1");
+        denied(denial, Context { realm: "claimgate", request_id: &request_id, closes: false })
+    }
+
+    #[test]
+    fn every_401_403_and_token_error_carries_a_challenge_and_nothing_else_does() {
+        for denial in Denial::ALL {
+            let row = denial.row();
+            let expected = matches!(row.status, 401 | 403) || row.error.is_some();
+            let response = answer(&denial);
+            assert_eq!(response.headers().contains_key(header::WWW_AUTHENTICATE), expected, "{denial}");
+            assert_eq!(response.headers().contains_key(header::RETRY_AFTER), row.status == 503, "{denial}");
+        }
+    }
+
+    #[test]
+    fn a_challenge_cannot_be_broken_out_of() {
+        let denial = Denial::WrongAudience("a\", error=\"none\\\u{e9}\r\nX: y".into());
+        let response = answer(&denial);
+        let challenge = response.headers()[header::WWW_AUTHENTICATE].to_str().unwrap();
+        assert_eq!(
+            challenge,
+            "Bearer realm=\"claimgate\", error=\"invalid_token\", error_description=\"Invalid token: it is meant for \
+             another audience: a?, error=?none???r?nX: y\""
+        );
+    }
+
+    #[test]
+    fn a_missing_token_is_no_error_and_a_missing_scope_is_named() {
+        let challenge = |denial| answer(&denial).headers()[header::WWW_AUTHENTICATE].to_str().unwrap().to_owned();
+        assert_eq!(challenge(Denial::TokenMissing), "Bearer realm=\"claimgate\"");
+        assert!(challenge(Denial::InsufficientScope("read write".into())).ends_with(", scope=\"read write\""));
+    }
+}
