@@ -1,2 +1,63 @@
-//! claimgate.
-fn main() {}
+//! Arguments, settings, a gate, an exit code.
+
+use std::process::ExitCode;
+
+use claimgate::app::{App, Ended};
+use claimgate::cli::{Command, Flags};
+use claimgate::clock::Clock;
+use claimgate::command::demo;
+use claimgate::config::Config;
+use claimgate::telemetry;
+use clap::Parser;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// What a shell shows for a process that SIGTERM ended.
+const TERMINATED: u8 = 143;
+
+fn main() -> ExitCode {
+    let flags = Flags::parse();
+    match run(&flags) {
+        Ok(Ended::Clean) => ExitCode::SUCCESS,
+        Ok(Ended::Cut) => ExitCode::from(TERMINATED),
+        Ok(Ended::Failed) => ExitCode::FAILURE,
+        Err((message, code)) => {
+            eprintln!("{message}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn run(flags: &Flags) -> Result<Ended, (String, u8)> {
+    let failed = |error: &dyn std::error::Error| (format!("error: {error}"), 1);
+    // The control plane; the workers have runtimes of their own.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| failed(&error))?;
+    runtime.block_on(async {
+        let shutdown = shutdown().map_err(|error| failed(&error))?;
+        if let Some(Command::Demo) = flags.command {
+            return demo::run(shutdown).await.map_err(|error| failed(&error));
+        }
+        let config = Config::resolve(flags).map_err(|mistakes| (mistakes.to_string(), 2))?;
+        telemetry::init(&config.telemetry);
+        let app = App::bind(config, Clock::system()).map_err(|error| failed(&error))?;
+        app.run(shutdown).await.map_err(|error| failed(&error))
+    })
+}
+
+/// The first SIGTERM or SIGINT; the second one ends the process at once.
+fn shutdown() -> std::io::Result<impl Future<Output = ()>> {
+    let mut signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        next(&mut signals).await;
+        tokio::spawn(async move {
+            next(&mut signals).await;
+            std::process::exit(i32::from(TERMINATED));
+        });
+    })
+}
+
+async fn next((terminate, interrupt): &mut (Signal, Signal)) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

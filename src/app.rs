@@ -1,0 +1,174 @@
+//! The one assembler: from settings to a running gate.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tokio::task::JoinSet;
+
+use crate::admin;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::deadline::Deadlines;
+use crate::denial::Denial;
+use crate::forward::Upstream;
+use crate::gateway::{AnswerBody, Gateway};
+use crate::issuer::{InvalidSettings, Issuer, Issuers, Refresher};
+use crate::policy::Policy;
+use crate::readiness::Readiness;
+pub use crate::server::Ended;
+use crate::server::{self, Handler, MakeHandler, Peer, Server};
+use crate::telemetry::access_log::AccessLog;
+use crate::token::Verifier;
+
+/// Why a gate with valid settings does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An issuer's keys could never be fetched.
+    #[error("--issuer: {0}")]
+    Issuer(#[from] InvalidSettings),
+    /// A port cannot be had.
+    #[error("--{flag} {address}: {source}")]
+    Bind {
+        /// Which listener.
+        flag: &'static str,
+        /// Its address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// A gate whose ports are bound and which does not serve yet.
+pub struct App {
+    config: Config,
+    clock: Clock,
+    issuers: Vec<(Arc<Issuer>, Refresher)>,
+    data: TcpListener,
+    health: Option<TcpListener>,
+    admin: Option<TcpListener>,
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl App {
+    /// Prepares everything and binds every port.
+    pub fn bind(config: Config, clock: Clock) -> Result<Self, StartError> {
+        let issuers = config.issuers.iter().map(|settings| Issuer::with_refresher(settings.clone(), clock.clone()));
+        let issuers = issuers.collect::<Result<_, _>>()?;
+        let data = bind("listen", config.server.listen)?;
+        let health = config.health_listen.map(|address| bind("health-listen", address)).transpose()?;
+        let admin = config.admin_listen.map(|address| bind("admin-listen", address)).transpose()?;
+        Ok(Self { config, clock, issuers, data, health, admin })
+    }
+
+    /// Where requests are taken.
+    pub fn addr(&self) -> io::Result<SocketAddr> {
+        self.data.local_addr()
+    }
+
+    /// Where the kubelet asks, if anywhere.
+    pub fn health_addr(&self) -> Option<SocketAddr> {
+        self.health.as_ref()?.local_addr().ok()
+    }
+
+    /// Where operators ask, if anywhere.
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin.as_ref()?.local_addr().ok()
+    }
+
+    /// Serves until `shutdown` and through the drain after it. The runtime that polls this is the control plane.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> io::Result<Ended> {
+        self.say_what_is_served();
+        let readiness = Readiness::new();
+        // Ends with this function.
+        let mut control = JoinSet::new();
+        let mut issuers = Vec::new();
+        for (issuer, refresher) in self.issuers {
+            control.spawn(refresher.run(readiness.latch()));
+            issuers.push(issuer);
+        }
+        for (listener, verbose) in [(self.health, false), (self.admin, true)] {
+            if let Some(listener) = listener {
+                let view = admin::View {
+                    readiness: readiness.clone(),
+                    issuers: issuers.clone(),
+                    notes: self.config.warnings(),
+                    verbose,
+                };
+                control.spawn(admin::serve(listener, view));
+            }
+        }
+        let log = AccessLog::start(&self.config.telemetry, Box::new(io::stdout()))?;
+        let make = MakeGateway { config: Arc::new(self.config), issuers, clock: self.clock, log };
+        let settings = make.config.server.clone();
+        let server = Server::start(self.data, settings, &make)?;
+        let draining = async {
+            shutdown.await;
+            readiness.drain();
+            tracing::info!("draining");
+        };
+        let ended = server.run(draining).await;
+        tracing::info!(?ended, "stopped");
+        Ok(ended)
+    }
+
+    fn say_what_is_served(&self) {
+        let address = |listener: Option<&TcpListener>| {
+            listener.and_then(|listener| listener.local_addr().ok()).map_or("off".to_owned(), |addr| addr.to_string())
+        };
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            listen = address(Some(&self.data)),
+            health_listen = address(self.health.as_ref()),
+            admin_listen = address(self.admin.as_ref()),
+            settings = %self.config.summary(),
+            "claimgate serves"
+        );
+        for warning in self.config.warnings() {
+            tracing::warn!("{warning}");
+        }
+    }
+}
+
+fn bind(flag: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    server::bind(address).map_err(|source| StartError::Bind { flag, address, source })
+}
+
+/// Assembles one worker's gate on its thread.
+#[derive(Clone)]
+struct MakeGateway {
+    config: Arc<Config>,
+    issuers: Vec<Arc<Issuer>>,
+    clock: Clock,
+    log: AccessLog,
+}
+
+impl MakeHandler for MakeGateway {
+    type Handler = Gateway;
+
+    fn make(self, deadlines: &Deadlines) -> Gateway {
+        let Self { config, issuers, clock, log } = self;
+        let verifier = Verifier::new(Issuers::new(issuers), config.expectations.clone(), config.claims_headers.clone());
+        let upstream = Upstream::new(&config.forward, deadlines);
+        Gateway::new(Policy::new(config.policy.clone()), verifier, upstream, &config.realm, clock, log)
+    }
+}
+
+impl Handler for Gateway {
+    type Body = AnswerBody;
+
+    async fn handle(&self, request: Request<Incoming>, peer: Peer) -> Response<AnswerBody> {
+        Self::handle(self, request, peer.address).await
+    }
+
+    fn refuse(&self, denial: Denial, peer: Peer) -> Response<AnswerBody> {
+        Self::refuse(self, &denial, peer.address)
+    }
+}

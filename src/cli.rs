@@ -1,0 +1,208 @@
+//! The command line: every flag with its env twin, subcommands; strings only. What they mean is `config`'s to say.
+
+use clap::{Args, Parser, Subcommand};
+
+/// Lets a request through only with a JWT that its issuer really signed.
+///
+/// Every flag can be set by an environment variable: --jwks-url is CLAIMGATE_JWKS_URL. A flag goes before a variable.
+/// Repeatable flags take comma lists too.
+#[derive(Clone, Debug, Default, Parser)]
+#[command(name = "claimgate", version, args_conflicts_with_subcommands = true, max_term_width = 110)]
+pub struct Flags {
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Where requests go.
+    #[command(flatten)]
+    pub origin: OriginFlags,
+    /// Which tokens are accepted.
+    #[command(flatten)]
+    pub token: TokenFlags,
+    /// Which requests need one.
+    #[command(flatten)]
+    pub route: RouteFlags,
+    /// What the origin is told.
+    #[command(flatten)]
+    pub claims: ClaimsFlags,
+    /// Where it listens.
+    #[command(flatten)]
+    pub listen: ListenFlags,
+    /// How long things may take.
+    #[command(flatten)]
+    pub limits: LimitFlags,
+    /// What it tells.
+    #[command(flatten)]
+    pub log: LogFlags,
+}
+
+/// What to do instead of serving.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// An issuer, an origin and the gate between them on this machine, with curl lines to paste
+    Demo,
+}
+
+/// Where requests go.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Origin")]
+pub struct OriginFlags {
+    /// The service to protect: http://HOST[:PORT]
+    #[arg(long, env = "CLAIMGATE_UPSTREAM", value_name = "URL")]
+    pub upstream: Option<String>,
+    /// Whether the service sees the token itself: keep or strip [default: keep]
+    #[arg(long, env = "CLAIMGATE_FORWARD_TOKEN", value_name = "KEEP|STRIP")]
+    pub forward_token: Option<String>,
+    /// A proxy in front whose X-Forwarded-* fields are believed; repeatable
+    #[arg(
+        long,
+        env = "CLAIMGATE_TRUSTED_PROXY",
+        value_name = "CIDR",
+        value_delimiter = ',',
+        alias = "trusted-proxy-ip"
+    )]
+    pub trusted_proxy: Vec<String>,
+}
+
+/// Which tokens are accepted.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Tokens")]
+pub struct TokenFlags {
+    /// Whose tokens are accepted, byte for byte their iss; repeatable
+    #[arg(long, env = "CLAIMGATE_ISSUER", value_name = "URL", value_delimiter = ',', alias = "oidc-issuer-url")]
+    pub issuer: Vec<String>,
+    /// Where the issuer's keys are, instead of discovery
+    #[arg(long, env = "CLAIMGATE_JWKS_URL", value_name = "URL", alias = "oidc-jwks-url")]
+    pub jwks_url: Option<String>,
+    /// Who a token must be for (aud), any one of them; repeatable. Without it any audience passes
+    #[arg(long, env = "CLAIMGATE_AUDIENCE", value_name = "AUD", value_delimiter = ',')]
+    pub audience: Vec<String>,
+    /// How far clocks may differ, for exp, nbf and iat [default: 30s, at most 5m]
+    #[arg(long, env = "CLAIMGATE_LEEWAY", value_name = "DURATION")]
+    pub leeway: Option<String>,
+    /// A signature algorithm that is accepted; repeatable [default: all that are safe]
+    #[arg(long, env = "CLAIMGATE_ALLOWED_ALG", value_name = "ALG", value_delimiter = ',')]
+    pub allowed_alg: Vec<String>,
+    /// Permits an http:// issuer that is not on loopback
+    #[arg(long, env = "CLAIMGATE_INSECURE_ISSUER")]
+    pub insecure_issuer: bool,
+    /// CA certificates to trust for the issuer, beside the usual ones (PEM)
+    #[arg(long, env = "CLAIMGATE_ISSUER_CA_FILE", value_name = "FILE")]
+    pub issuer_ca_file: Option<String>,
+    /// How often an unknown key id may cause a fetch [default: 10s]
+    #[arg(long, env = "CLAIMGATE_JWKS_REFRESH_COOLDOWN", value_name = "DURATION")]
+    pub jwks_refresh_cooldown: Option<String>,
+    /// How long one fetch of the keys may take [default: 5s]
+    #[arg(long, env = "CLAIMGATE_JWKS_TIMEOUT", value_name = "DURATION")]
+    pub jwks_timeout: Option<String>,
+    /// How long the last good keys serve on when the issuer is down [default: 24h]
+    #[arg(long, env = "CLAIMGATE_JWKS_MAX_STALE", value_name = "DURATION")]
+    pub jwks_max_stale: Option<String>,
+    /// The protection space in WWW-Authenticate [default: claimgate]
+    #[arg(long, env = "CLAIMGATE_REALM", value_name = "TEXT")]
+    pub realm: Option<String>,
+}
+
+/// Which requests need a token.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Routes")]
+pub struct RouteFlags {
+    /// A route that needs no token: exact, or a prefix with a final /*; repeatable
+    #[arg(long, env = "CLAIMGATE_SKIP_AUTH_ROUTE", value_name = "[METHOD=]PATH", value_delimiter = ',')]
+    pub skip_auth_route: Vec<String>,
+    /// CORS preflights need no token
+    #[arg(long, env = "CLAIMGATE_SKIP_AUTH_PREFLIGHT")]
+    pub skip_auth_preflight: bool,
+}
+
+/// What the origin is told.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Claims")]
+pub struct ClaimsFlags {
+    /// The header for all claims [default: X-JWT-Claims]
+    #[arg(long, env = "CLAIMGATE_CLAIMS_HEADER", value_name = "NAME")]
+    pub claims_header: Option<String>,
+    /// How they are written there: base64url or json [default: base64url]
+    #[arg(long, env = "CLAIMGATE_CLAIMS_FORMAT", value_name = "FORMAT")]
+    pub claims_format: Option<String>,
+    /// One claim as text in a header of its own, nested with dots; repeatable
+    #[arg(long, env = "CLAIMGATE_CLAIM_HEADER", value_name = "CLAIM=HEADER", value_delimiter = ',')]
+    pub claim_header: Vec<String>,
+    /// The most that these headers may take [default: 8KiB]
+    #[arg(long, env = "CLAIMGATE_CLAIMS_HEADER_MAX", value_name = "SIZE")]
+    pub claims_header_max: Option<String>,
+}
+
+/// Where it listens.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Listeners")]
+pub struct ListenFlags {
+    /// Where requests are taken [default: 0.0.0.0:4180]; [::]:4180 takes IPv4 too
+    #[arg(long, env = "CLAIMGATE_LISTEN", value_name = "ADDR")]
+    pub listen: Option<String>,
+    /// Where the kubelet asks: /livez, /readyz, /startupz [default: off]
+    #[arg(long, env = "CLAIMGATE_HEALTH_LISTEN", value_name = "ADDR|OFF")]
+    pub health_listen: Option<String>,
+    /// The same with ?verbose, for operators; loopback only [default: 127.0.0.1:9180]
+    #[arg(long, env = "CLAIMGATE_ADMIN_LISTEN", value_name = "ADDR|OFF")]
+    pub admin_listen: Option<String>,
+    /// Worker threads [default: the CPUs that the cgroup allows, at most 4]
+    #[arg(long, env = "CLAIMGATE_WORKERS", value_name = "N")]
+    pub workers: Option<String>,
+    /// Connections at a time, over all workers [default: 10000]
+    #[arg(long, env = "CLAIMGATE_MAX_CONNECTIONS", value_name = "N")]
+    pub max_connections: Option<String>,
+    /// How long connections are still accepted after SIGTERM [default: 0s]
+    #[arg(long, env = "CLAIMGATE_DRAIN_DELAY", value_name = "DURATION")]
+    pub drain_delay: Option<String>,
+    /// How long requests in flight may take after that [default: 25s]
+    #[arg(long, env = "CLAIMGATE_SHUTDOWN_GRACE_PERIOD", value_name = "DURATION")]
+    pub shutdown_grace_period: Option<String>,
+}
+
+/// How long things may take, and how large they may be.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Limits")]
+pub struct LimitFlags {
+    /// For a request head: the first from accept, later ones from their first byte [default: 10s]
+    #[arg(long, env = "CLAIMGATE_HEADER_TIMEOUT", value_name = "DURATION")]
+    pub header_timeout: Option<String>,
+    /// Between requests on one connection [default: 75s]
+    #[arg(long, env = "CLAIMGATE_IDLE_TIMEOUT", value_name = "DURATION", alias = "keep-alive-timeout")]
+    pub idle_timeout: Option<String>,
+    /// For a connection to the service [default: 2s]
+    #[arg(long, env = "CLAIMGATE_UPSTREAM_CONNECT_TIMEOUT", value_name = "DURATION")]
+    pub upstream_connect_timeout: Option<String>,
+    /// For the service's response header, from the end of the request [default: 30s]
+    #[arg(long, env = "CLAIMGATE_UPSTREAM_TIMEOUT", value_name = "DURATION")]
+    pub upstream_timeout: Option<String>,
+    /// How long a connection to the service may be idle and be used again [default: 1s]
+    #[arg(long, env = "CLAIMGATE_UPSTREAM_IDLE_TIMEOUT", value_name = "DURATION")]
+    pub upstream_idle_timeout: Option<String>,
+    /// How long a body may stand still, in either direction [default: 5m]
+    #[arg(long, env = "CLAIMGATE_STREAM_IDLE_TIMEOUT", value_name = "DURATION")]
+    pub stream_idle_timeout: Option<String>,
+    /// What a request body must bring in 10 s on average after its first 30 s; 0 for nothing [default: 1KiB]
+    #[arg(long, env = "CLAIMGATE_MIN_BODY_RATE", value_name = "SIZE")]
+    pub min_body_rate: Option<String>,
+    /// A request head [default: 64KiB]
+    #[arg(long, env = "CLAIMGATE_MAX_HEADER_SIZE", value_name = "SIZE")]
+    pub max_header_size: Option<String>,
+    /// A request body [default: no limit]
+    #[arg(long, env = "CLAIMGATE_MAX_BODY_SIZE", value_name = "SIZE")]
+    pub max_body_size: Option<String>,
+}
+
+/// What it tells.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Logs")]
+pub struct LogFlags {
+    /// json or text [default: text on a terminal, else json]
+    #[arg(long, env = "CLAIMGATE_LOG_FORMAT", value_name = "FORMAT")]
+    pub log_format: Option<String>,
+    /// error, warn, info, debug, trace [default: info]
+    #[arg(long, env = "CLAIMGATE_LOG_LEVEL", value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// Requests on stdout: denied (what was answered here), all or off [default: denied]
+    #[arg(long, env = "CLAIMGATE_ACCESS_LOG", value_name = "WHICH")]
+    pub access_log: Option<String>,
+}

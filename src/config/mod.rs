@@ -1,0 +1,370 @@
+//! From flags to settings: typed, validated, every mistake at once.
+
+mod mistakes;
+mod values;
+
+use std::collections::HashSet;
+use std::env;
+use std::io::{IsTerminal, stderr};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use http::HeaderName;
+use http::uri::Authority;
+use tracing_subscriber::EnvFilter;
+
+pub use self::mistakes::ConfigErrors;
+use self::mistakes::Mistakes;
+use crate::cli::Flags;
+use crate::forward::{self, ForwardToken};
+use crate::issuer::{self, Roots};
+use crate::jose::{Algorithm, AlgorithmSet};
+use crate::policy;
+use crate::server;
+use crate::telemetry::access_log::Mode;
+use crate::telemetry::{self, LogFormat};
+use crate::token::claims::Expectations;
+use crate::token::claims_headers::{self, ClaimsFormat};
+
+/// One `Settings` for each room.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The issuers, in the order of the flags.
+    pub issuers: Vec<issuer::Settings>,
+    /// What their tokens must claim.
+    pub expectations: Expectations,
+    /// What passes without a token.
+    pub policy: policy::Settings,
+    /// What the origin is told of the claims.
+    pub claims_headers: claims_headers::Settings,
+    /// Where the origin is.
+    pub forward: forward::Settings,
+    /// Where requests are taken.
+    pub server: server::Settings,
+    /// The protection space.
+    pub realm: String,
+    /// What is logged.
+    pub telemetry: telemetry::Settings,
+    /// Where the kubelet asks.
+    pub health_listen: Option<SocketAddr>,
+    /// Where operators ask.
+    pub admin_listen: Option<SocketAddr>,
+}
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const KIB: u64 = 1024;
+
+impl Config {
+    /// Settings from flags and their environment twins, or everything that is wrong with them.
+    pub fn resolve(flags: &Flags) -> Result<Self, ConfigErrors> {
+        let mistakes = Mistakes::default();
+        let claims_headers = claims_headers(flags, &mistakes);
+        let server = server(flags, &mistakes);
+        let listen = &flags.listen;
+        let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, 9180));
+        let admin_listen =
+            mistakes.or_default("admin-listen", listen.admin_listen.as_ref(), Some(admin), admin_address);
+        let config = Self {
+            issuers: issuers(flags, &server, &mistakes),
+            expectations: expectations(flags, &mistakes),
+            policy: policy(flags, &mistakes),
+            forward: forward(flags, &claims_headers, &mistakes),
+            claims_headers,
+            server,
+            realm: mistakes.or_default("realm", flags.token.realm.as_ref(), "claimgate".to_owned(), values::realm),
+            telemetry: telemetry(flags, &mistakes),
+            health_listen: mistakes.or_default(
+                "health-listen",
+                listen.health_listen.as_ref(),
+                None,
+                values::address_or_off,
+            ),
+            admin_listen,
+        };
+        mistakes.or(config)
+    }
+
+    /// What an operator should know before it hurts.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.expectations.audiences.is_empty() {
+            warnings.push(
+                "no --audience: a token that the issuer made for any other service passes too (RFC 7519 §4.1.3)"
+                    .to_owned(),
+            );
+        }
+        for issuer in self.issuers.iter().filter(|issuer| issuer.insecure) {
+            warnings.push(format!("--insecure-issuer: keys of {} can be forged on the way", issuer.identifier));
+        }
+        warnings
+    }
+
+    /// The effective settings, for the first line of the log.
+    pub fn summary(&self) -> String {
+        let issuers: Vec<_> = self.issuers.iter().map(|issuer| &*issuer.identifier).collect();
+        let audiences = &self.expectations.audiences;
+        format!(
+            "upstream=http://{} issuer={} audience={} allowed_alg={} leeway={} workers={} claims_header={} \
+             forward_token={:?} skip_auth_routes={} skip_auth_preflight={} trusted_proxies={} access_log={:?} \
+             drain_delay={} shutdown_grace_period={}",
+            self.forward.upstream,
+            issuers.join(","),
+            if audiences.is_empty() { "any".to_owned() } else { audiences.join(",") },
+            self.issuers.first().map_or(AlgorithmSet::EMPTY, |issuer| issuer.allowed_algorithms),
+            humantime::format_duration(self.expectations.leeway),
+            self.server.workers,
+            self.claims_headers.header,
+            self.forward.forward_token,
+            self.policy.skip_auth_routes.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+            self.policy.skip_auth_preflight,
+            self.forward.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+            self.telemetry.access_log,
+            humantime::format_duration(self.server.drain_delay),
+            humantime::format_duration(self.server.shutdown_grace_period),
+        )
+    }
+}
+
+fn issuers(flags: &Flags, server: &server::Settings, mistakes: &Mistakes) -> Vec<issuer::Settings> {
+    let flags = &flags.token;
+    let insecure = flags.insecure_issuer;
+    let read = |text: &String| mistakes.read("issuer", text, |text| values::issuer(text, insecure));
+    let identifiers: Vec<_> = flags.issuer.iter().filter_map(read).collect();
+    if flags.issuer.is_empty() {
+        mistakes.note("issuer", "it is required: whose tokens are accepted, such as https://issuer.example.com");
+    }
+    if let Some(twice) = first_twice(identifiers.iter()) {
+        mistakes.note("issuer", format!("{twice} is given twice"));
+    }
+    if flags.jwks_url.is_some() && flags.issuer.len() > 1 {
+        mistakes.note("jwks-url", "with several issuers nobody knows whose keys these are; leave it out");
+    }
+    let jwks_url = flags.jwks_url.as_ref();
+    let jwks_url = jwks_url.and_then(|url| mistakes.read("jwks-url", url, |url| values::jwks_url(url, insecure)));
+    let template = issuer::Settings {
+        jwks_url,
+        insecure,
+        allowed_algorithms: allowed_algorithms(&flags.allowed_alg, mistakes),
+        refresh_cooldown: mistakes.duration(
+            "jwks-refresh-cooldown",
+            flags.jwks_refresh_cooldown.as_ref(),
+            10 * SECOND,
+            SECOND..=HOUR,
+        ),
+        timeout: mistakes.duration("jwks-timeout", flags.jwks_timeout.as_ref(), 5 * SECOND, 100 * MILLISECOND..=MINUTE),
+        max_stale: mistakes.duration("jwks-max-stale", flags.jwks_max_stale.as_ref(), DAY, SECOND..=30 * DAY),
+        waiting_room: issuer::Settings::WAITING_PER_WORKER * server.workers.get(),
+        roots: roots(flags.issuer_ca_file.as_ref(), mistakes),
+        ..issuer::Settings::new("")
+    };
+    let with = |identifier| issuer::Settings { identifier, ..template.clone() };
+    identifiers.into_iter().map(with).collect()
+}
+
+fn allowed_algorithms(names: &[String], mistakes: &Mistakes) -> AlgorithmSet {
+    if names.is_empty() {
+        return AlgorithmSet::ALL;
+    }
+    let read = |name: &String| {
+        let known = || format!("it is not known; known are {}", AlgorithmSet::ALL);
+        mistakes.read("allowed-alg", name, |name| name.parse::<Algorithm>().map_err(|_| known()))
+    };
+    names.iter().filter_map(read).collect()
+}
+
+/// `SSL_CERT_FILE` replaces what is compiled in, as it does for every program that uses OpenSSL.
+fn roots(ca_file: Option<&String>, mistakes: &Mistakes) -> Roots {
+    let replaced = env::var("SSL_CERT_FILE").ok().filter(|path| !path.is_empty());
+    let replaced = replaced.and_then(|path| match values::certificates(&path) {
+        Ok(certificates) => Some(certificates),
+        Err(problem) => {
+            mistakes.note("issuer-ca-file", format!("SSL_CERT_FILE={path}: {problem}"));
+            None
+        }
+    });
+    let added = ca_file.and_then(|path| mistakes.read("issuer-ca-file", path, values::certificates));
+    Roots { replaced, added: added.unwrap_or_default() }
+}
+
+fn expectations(flags: &Flags, mistakes: &Mistakes) -> Expectations {
+    let flags = &flags.token;
+    let read = |text: &String| mistakes.read("audience", text, |text| Ok::<_, String>(text.to_owned()));
+    Expectations {
+        audiences: flags.audience.iter().filter_map(read).collect(),
+        leeway: mistakes.duration("leeway", flags.leeway.as_ref(), 30 * SECOND, Duration::ZERO..=5 * MINUTE),
+        required_claims: Vec::new(),
+    }
+}
+
+fn policy(flags: &Flags, mistakes: &Mistakes) -> policy::Settings {
+    let flags = &flags.route;
+    let read = |text: &String| mistakes.read("skip-auth-route", text, str::parse::<policy::Route>);
+    policy::Settings {
+        skip_auth_routes: flags.skip_auth_route.iter().filter_map(read).collect(),
+        skip_auth_preflight: flags.skip_auth_preflight,
+    }
+}
+
+fn claims_headers(flags: &Flags, mistakes: &Mistakes) -> claims_headers::Settings {
+    let flags = &flags.claims;
+    let default = HeaderName::from_static("x-jwt-claims");
+    let read = |text: &String| mistakes.read("claim-header", text, values::claim_header);
+    let settings = claims_headers::Settings {
+        header: mistakes.or_default("claims-header", flags.claims_header.as_ref(), default, values::claims_header),
+        format: mistakes.word(
+            "claims-format",
+            flags.claims_format.as_ref(),
+            ClaimsFormat::Base64Url,
+            &[("base64url", ClaimsFormat::Base64Url), ("json", ClaimsFormat::Json)],
+        ),
+        claim_headers: flags.claim_header.iter().filter_map(read).collect(),
+        max_size: size(flags.claims_header_max.as_ref(), "claims-header-max", 8 * KIB, 256..=64 * KIB, mistakes),
+    };
+    let names = settings.claim_headers.iter().map(|claim| &claim.header).chain([&settings.header]);
+    if let Some(twice) = first_twice(names.map(values::fold)) {
+        mistakes.note("claim-header", format!("{twice} would carry two claims; an origin reads one of them"));
+    }
+    settings
+}
+
+fn forward(flags: &Flags, claims: &claims_headers::Settings, mistakes: &Mistakes) -> forward::Settings {
+    let (origin, limits) = (&flags.origin, &flags.limits);
+    if origin.upstream.is_none() {
+        mistakes.note("upstream", "it is required: the service to protect, such as http://127.0.0.1:3000");
+    }
+    let read = |text: &String| mistakes.read("trusted-proxy", text, values::network);
+    let min_body_rate = limits.min_body_rate.as_ref();
+    let max_body_size = limits.max_body_size.as_ref();
+    let placeholder = Authority::from_static("127.0.0.1");
+    let duration =
+        |flag, value: &Option<String>, default, range| mistakes.duration(flag, value.as_ref(), default, range);
+    forward::Settings {
+        upstream: mistakes.or_default("upstream", origin.upstream.as_ref(), placeholder, values::upstream),
+        connect_timeout: duration(
+            "upstream-connect-timeout",
+            &limits.upstream_connect_timeout,
+            2 * SECOND,
+            MILLISECOND..=MINUTE,
+        ),
+        response_timeout: duration("upstream-timeout", &limits.upstream_timeout, 30 * SECOND, MILLISECOND..=DAY),
+        idle_timeout: duration("upstream-idle-timeout", &limits.upstream_idle_timeout, SECOND, MILLISECOND..=HOUR),
+        stream_idle_timeout: duration(
+            "stream-idle-timeout",
+            &limits.stream_idle_timeout,
+            5 * MINUTE,
+            MILLISECOND..=DAY,
+        ),
+        min_body_rate: min_body_rate
+            .and_then(|size| mistakes.size("min-body-rate", size, 0..=1024 * 1024 * KIB))
+            .unwrap_or(KIB),
+        max_body_size: max_body_size.and_then(|size| mistakes.size("max-body-size", size, 0..=u64::MAX)),
+        trusted_proxies: origin.trusted_proxy.iter().filter_map(read).collect(),
+        forward_token: mistakes.word(
+            "forward-token",
+            origin.forward_token.as_ref(),
+            ForwardToken::Keep,
+            &[("keep", ForwardToken::Keep), ("strip", ForwardToken::Strip)],
+        ),
+        identity_names: claims
+            .claim_headers
+            .iter()
+            .map(|claim| claim.header.clone())
+            .chain([claims.header.clone()])
+            .collect(),
+    }
+}
+
+fn server(flags: &Flags, mistakes: &Mistakes) -> server::Settings {
+    let (listen, limits) = (&flags.listen, &flags.limits);
+    let parallelism = available_parallelism().map_or(1, NonZeroUsize::get).min(4);
+    let workers = mistakes.number("workers", listen.workers.as_ref(), parallelism, 1..=64);
+    let everywhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 4180));
+    let max_header_size = limits.max_header_size.as_ref();
+    let duration =
+        |flag, value: &Option<String>, default, range| mistakes.duration(flag, value.as_ref(), default, range);
+    server::Settings {
+        listen: mistakes.or_default("listen", listen.listen.as_ref(), everywhere, values::address),
+        workers: NonZeroUsize::new(workers).unwrap_or(NonZeroUsize::MIN),
+        max_connections: mistakes.number("max-connections", listen.max_connections.as_ref(), 10_000, 1..=1_000_000),
+        header_timeout: duration("header-timeout", &limits.header_timeout, 10 * SECOND, 10 * MILLISECOND..=10 * MINUTE),
+        idle_timeout: duration("idle-timeout", &limits.idle_timeout, 75 * SECOND, 10 * MILLISECOND..=DAY),
+        // A mistake in it is told once, by `forward`.
+        stream_idle_timeout: Mistakes::default().duration(
+            "stream-idle-timeout",
+            limits.stream_idle_timeout.as_ref(),
+            5 * MINUTE,
+            MILLISECOND..=DAY,
+        ),
+        max_header_size: size(max_header_size, "max-header-size", 64 * KIB, 8 * KIB..=1024 * KIB, mistakes),
+        drain_delay: duration("drain-delay", &listen.drain_delay, Duration::ZERO, Duration::ZERO..=HOUR),
+        shutdown_grace_period: duration(
+            "shutdown-grace-period",
+            &listen.shutdown_grace_period,
+            25 * SECOND,
+            Duration::ZERO..=DAY,
+        ),
+    }
+}
+
+fn telemetry(flags: &Flags, mistakes: &Mistakes) -> telemetry::Settings {
+    let flags = &flags.log;
+    let format = if stderr().is_terminal() { LogFormat::Text } else { LogFormat::Json };
+    let filter = |text: &str| match EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err("it must be error, warn, info, debug or trace"),
+    };
+    telemetry::Settings {
+        format: mistakes.word(
+            "log-format",
+            flags.log_format.as_ref(),
+            format,
+            &[("json", LogFormat::Json), ("text", LogFormat::Text)],
+        ),
+        filter: mistakes.or_default("log-level", flags.log_level.as_ref(), "info".to_owned(), filter),
+        access_log: mistakes.word(
+            "access-log",
+            flags.access_log.as_ref(),
+            Mode::Denied,
+            &[("denied", Mode::Denied), ("all", Mode::All), ("off", Mode::Off)],
+        ),
+    }
+}
+
+/// Its details are for operators: not even probes come from elsewhere.
+fn admin_address(text: &str) -> Result<Option<SocketAddr>, String> {
+    match values::address_or_off(text)? {
+        Some(address) if !address.ip().is_loopback() => {
+            Err("it must be on loopback; for probes from elsewhere use --health-listen".to_owned())
+        }
+        address => Ok(address),
+    }
+}
+
+fn size(
+    value: Option<&String>,
+    flag: &'static str,
+    default: u64,
+    range: std::ops::RangeInclusive<u64>,
+    mistakes: &Mistakes,
+) -> usize {
+    let size = value.and_then(|value| mistakes.size(flag, value, range)).unwrap_or(default);
+    usize::try_from(size).unwrap_or(usize::MAX)
+}
+
+fn first_twice<T: std::hash::Hash + Eq>(mut items: impl Iterator<Item = T>) -> Option<T> {
+    let mut seen = HashSet::new();
+    items.find_map(|item| {
+        if seen.contains(&item) {
+            Some(item)
+        } else {
+            seen.insert(item);
+            None
+        }
+    })
+}

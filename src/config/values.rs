@@ -1,0 +1,163 @@
+//! What the words of the flags mean.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use http::HeaderName;
+use http::uri::{Authority, Scheme, Uri};
+use ipnet::IpNet;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use url::{Host, Url};
+
+use crate::token::claims_headers::ClaimHeader;
+
+/// Names that no claim can be sent under: they frame, route or authenticate, or are set by this proxy.
+const FORBIDDEN_NAMES: [&str; 28] = [
+    "authorization",
+    "connection",
+    "content-length",
+    "content-type",
+    "cookie",
+    "expect",
+    "forwarded",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "proxy",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+    "x-forwarded-client-cert",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "x-forwarded-proto",
+    "x-original-url",
+    "x-real-ip",
+    "x-request-id",
+    "x-rewrite-url",
+];
+
+/// `http://HOST[:PORT]`, nothing more: the path is the request's.
+pub(super) fn upstream(text: &str) -> Result<Authority, String> {
+    let example = "it must be http://HOST[:PORT], such as http://127.0.0.1:3000";
+    let uri: Uri = text.parse().map_err(|_| example.to_owned())?;
+    match uri.scheme() {
+        Some(scheme) if *scheme == Scheme::HTTP => {}
+        Some(scheme) => return Err(format!("only http:// is spoken to the service, not {scheme}://")),
+        None => return Err(example.to_owned()),
+    }
+    let authority = uri.authority().ok_or(example)?;
+    if authority.as_str().contains('@') {
+        return Err("a user name and a password have no place here".to_owned());
+    }
+    if authority.host().is_empty() || uri.path() != "/" || uri.query().is_some() {
+        return Err(format!("the path is the request's, byte for byte; use http://{authority}"));
+    }
+    if authority.as_str().len() > authority.host().len() && authority.port_u16().is_none_or(|port| port == 0) {
+        return Err("its port must be a number from 1 to 65535".to_owned());
+    }
+    Ok(authority.clone())
+}
+
+/// An issuer identifier (RFC 8414 §2): https without query and fragment; plain http where that is permitted.
+pub(super) fn issuer(text: &str, is_insecure_permitted: bool) -> Result<String, String> {
+    let url = web_url(text, is_insecure_permitted, "--insecure-issuer")?;
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("an issuer has no query and no fragment (RFC 8414 §2)".to_owned());
+    }
+    // Tokens carry it byte for byte; a normalised form would never match.
+    Ok(text.to_owned())
+}
+
+/// Where a key set is.
+pub(super) fn jwks_url(text: &str, is_insecure_permitted: bool) -> Result<Url, String> {
+    web_url(text, is_insecure_permitted, "--insecure-issuer")
+}
+
+fn web_url(text: &str, is_insecure_permitted: bool, switch: &str) -> Result<Url, String> {
+    let url =
+        Url::parse(text).map_err(|error| format!("it must be a URL such as https://issuer.example.com: {error}"))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("a user name and a password have no place here".to_owned());
+    }
+    match (url.scheme(), url.host()) {
+        ("https", Some(_)) => Ok(url),
+        ("http", Some(host)) if is_insecure_permitted || is_loopback(&host) => Ok(url),
+        ("http", Some(_)) => Err(format!("keys fetched over http:// can be forged; use https://, or {switch}")),
+        _ => Err("it must begin with https://".to_owned()),
+    }
+}
+
+fn is_loopback(host: &Host<&str>) -> bool {
+    match host {
+        Host::Domain(name) => name.eq_ignore_ascii_case("localhost"),
+        Host::Ipv4(address) => address.is_loopback(),
+        Host::Ipv6(address) => address.is_loopback(),
+    }
+}
+
+/// An address with its port; a bare `:PORT` means all of IPv4.
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+    if let Some(port) = text.strip_prefix(':').and_then(|port| port.parse().ok()) {
+        return Ok((Ipv4Addr::UNSPECIFIED, port).into());
+    }
+    text.parse().map_err(|_| "it must be an address with its port, such as 0.0.0.0:4180 or [::]:4180".to_owned())
+}
+
+/// An address, or none.
+pub(super) fn address_or_off(text: &str) -> Result<Option<SocketAddr>, String> {
+    if text.eq_ignore_ascii_case("off") { Ok(None) } else { address(text).map(Some) }
+}
+
+/// A network or one address.
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
+    let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    network.map_err(|_| "it must be a network or an address, such as 10.0.0.0/8 or ::1".to_owned())
+}
+
+/// A header that claims can be sent under.
+pub(super) fn claims_header(text: &str) -> Result<HeaderName, String> {
+    let name: HeaderName = text.parse().map_err(|_| "it is no header name".to_owned())?;
+    if FORBIDDEN_NAMES.contains(&&*fold(&name)) {
+        return Err(format!("{name} has a meaning of its own; use another name, such as X-User"));
+    }
+    Ok(name)
+}
+
+/// `CLAIM=HEADER`; claims may have `=` in their names, headers may not.
+pub(super) fn claim_header(text: &str) -> Result<ClaimHeader, String> {
+    let (claim, header) = text.rsplit_once('=').ok_or("it must be CLAIM=HEADER, such as sub=X-User")?;
+    if claim.is_empty() {
+        return Err("the claim before `=` has no name".to_owned());
+    }
+    Ok(ClaimHeader { claim: claim.to_owned(), header: claims_header(header)? })
+}
+
+/// A name as origins may read it: two names that fold alike are one to CGI, WSGI and PHP.
+pub(super) fn fold(name: &HeaderName) -> String {
+    let words = name.as_str().split(|character: char| !character.is_ascii_alphanumeric());
+    words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join("-")
+}
+
+/// What can stand between quotation marks (RFC 9110 §5.6.4).
+pub(super) fn realm(text: &str) -> Result<String, String> {
+    let is_plain = text.chars().all(|character| matches!(character, ' '..='~') && !matches!(character, '"' | '\\'));
+    if is_plain { Ok(text.to_owned()) } else { Err("it must be visible ASCII without \" and \\".to_owned()) }
+}
+
+/// The certificates of a PEM file; at least one.
+pub(super) fn certificates(path: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+    let pem = fs::read(path).map_err(|error| format!("it cannot be read: {error}"))?;
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    match certificates {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        _ => Err("it holds no certificate in PEM".to_owned()),
+    }
+}

@@ -1,0 +1,192 @@
+//! The path of a request: one line of steps, and around it the one place that observes and answers.
+
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use hyper::body::Incoming;
+
+use crate::clock::Clock;
+use crate::denial::Denial;
+use crate::forward::{self, Inbound, ResponseBody, ResponseCut, Unanswered, Upstream};
+
+use crate::policy::Policy;
+use crate::respond;
+use crate::telemetry::access_log::AccessLog;
+use crate::telemetry::{Observation, Outcome};
+use crate::token::{Credentials, Verifier};
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The longest `X-Request-Id` that is kept.
+const MAX_REQUEST_ID: usize = 128;
+
+/// The gate of one worker.
+#[derive(Debug)]
+pub struct Gateway {
+    policy: Policy,
+    verifier: Verifier,
+    upstream: Upstream,
+    realm: Rc<str>,
+    clock: Clock,
+    log: AccessLog,
+}
+
+impl Gateway {
+    /// A gate of these parts.
+    pub fn new(
+        policy: Policy,
+        verifier: Verifier,
+        upstream: Upstream,
+        realm: &str,
+        clock: Clock,
+        log: AccessLog,
+    ) -> Self {
+        Self { policy, verifier, upstream, realm: realm.into(), clock, log }
+    }
+
+    /// Answers one request, with the origin's response or with a denial. Dropped when the client goes away.
+    pub async fn handle(&self, request: Request<Incoming>, peer: IpAddr) -> Response<AnswerBody> {
+        let request_id = request_id(&request);
+        let observation = Observation::begin(&self.log, &self.clock, &request, &request_id, peer);
+        let closes = !request.body().is_end_stream();
+        match self.pass(request, Inbound { peer, request_id: &request_id }).await {
+            Ok(response) => AnswerBody::forwarded(response, observation),
+            Err(Unanswered::Denied(denial)) => self.deny(&denial, &request_id, closes, observation),
+            Err(Unanswered::ClientGone) => {
+                let denial = Denial::MalformedRequest("the body ended early".into());
+                respond::denied(&denial, self.context(&request_id, true)).map(|body| AnswerBody::own(body, observation))
+            }
+        }
+    }
+
+    /// Answers what never became a request.
+    pub fn refuse(&self, denial: &Denial, peer: IpAddr) -> Response<AnswerBody> {
+        let request_id = new_request_id();
+        let observation = Observation::refused(&self.log, &self.clock, &request_id, peer);
+        self.deny(denial, &request_id, true, observation)
+    }
+
+    /// The path. What is refused leaves it at a `?`.
+    async fn pass(
+        &self,
+        request: Request<Incoming>,
+        inbound: Inbound<'_>,
+    ) -> Result<Response<ResponseBody>, Unanswered> {
+        forward::check(&request)?;
+        let rule = self.policy.rule_for(&request);
+        let token = if rule.requires_token() {
+            let credentials = Credentials::from_headers(request.headers())?;
+            Some(self.verifier.verify(&credentials, self.clock.now()).await?)
+        } else {
+            None
+        };
+        let permit = self.policy.authorize(rule, token)?;
+        self.upstream.send(request, permit, inbound).await
+    }
+
+    fn deny(
+        &self,
+        denial: &Denial,
+        request_id: &HeaderValue,
+        closes: bool,
+        mut observation: Observation,
+    ) -> Response<AnswerBody> {
+        // What comes behind a request that was not understood is not understood either.
+        let closes = closes || matches!(denial, Denial::AmbiguousRequest(_) | Denial::MalformedRequest(_));
+        let response = respond::denied(denial, self.context(request_id, closes));
+        observation.conclude(Outcome::Denied(denial.clone()));
+        response.map(|body| AnswerBody::own(body, observation))
+    }
+
+    fn context<'r>(&'r self, request_id: &'r HeaderValue, closes: bool) -> respond::Context<'r> {
+        respond::Context { realm: &self.realm, request_id, closes }
+    }
+}
+
+impl From<Denial> for Unanswered {
+    fn from(denial: Denial) -> Self {
+        Self::Denied(denial)
+    }
+}
+
+/// The client's own, if there is one and it is fit for logs and answers; else a new one.
+fn request_id<B>(request: &Request<B>) -> HeaderValue {
+    let mut fields = request.headers().get_all(X_REQUEST_ID).iter();
+    let is_fit = |value: &HeaderValue| {
+        (1..=MAX_REQUEST_ID).contains(&value.len()) && value.as_bytes().iter().all(u8::is_ascii_graphic)
+    };
+    match (fields.next(), fields.next()) {
+        (Some(value), None) if is_fit(value) => value.clone(),
+        _ => new_request_id(),
+    }
+}
+
+fn new_request_id() -> HeaderValue {
+    let mut digits = [0; 32];
+    let mut number = fastrand::u128(..);
+    for digit in &mut digits {
+        *digit = b"0123456789abcdef"[(number & 0xf) as usize];
+        number >>= 4;
+    }
+    HeaderValue::from_bytes(&digits).unwrap_or_else(|_| HeaderValue::from_static("-"))
+}
+
+/// The body of an answer; what is to be observed about it ends with it.
+#[derive(Debug)]
+pub struct AnswerBody {
+    source: Source,
+    observation: Observation,
+}
+
+#[derive(Debug)]
+enum Source {
+    Origin(ResponseBody),
+    Own(Full<Bytes>),
+}
+
+impl AnswerBody {
+    fn forwarded(response: Response<ResponseBody>, mut observation: Observation) -> Response<Self> {
+        observation.conclude(Outcome::Forwarded(response.status()));
+        response.map(|body| Self { source: Source::Origin(body), observation })
+    }
+
+    const fn own(body: Full<Bytes>, observation: Observation) -> Self {
+        Self { source: Source::Own(body), observation }
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = ResponseCut;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ResponseCut>>> {
+        let this = self.get_mut();
+        let polled = match &mut this.source {
+            Source::Origin(body) => Pin::new(body).poll_frame(cx),
+            Source::Own(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+        };
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            this.observation.count(frame.data_ref().map_or(0, Bytes::len));
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Origin(body) => body.is_end_stream(),
+            Source::Own(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Origin(body) => body.size_hint(),
+            Source::Own(body) => body.size_hint(),
+        }
+    }
+}

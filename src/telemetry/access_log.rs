@@ -1,0 +1,179 @@
+//! One line per request on stdout, written by a thread of its own: a reader that is stuck never blocks a worker.
+
+use std::io::Write;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::{LogFormat, Settings};
+
+/// Lines that may wait for the writer; beyond it they are dropped and counted.
+const QUEUE: usize = 8 * 1024;
+/// How long the writer may take to finish when the process ends.
+const FLUSH_TIME: Duration = Duration::from_secs(1);
+/// How often at the most dropped lines are spoken of.
+const DROP_NOTICE: Duration = Duration::from_secs(1);
+
+/// Which requests are logged.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Mode {
+    /// What was answered here instead of at the origin, and clients that went away.
+    Denied,
+    /// Every request.
+    All,
+    /// None.
+    Off,
+}
+
+/// What is told of a request.
+#[derive(Debug, Serialize)]
+pub struct Record<'r> {
+    /// When it began, in RFC 3339.
+    pub ts: &'r str,
+    /// `forwarded`, `denied` or `client_gone`.
+    pub outcome: &'static str,
+    /// The status of the answer; 499 for none.
+    pub status: u16,
+    /// Why it was denied.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
+    /// What varies about the reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<&'r str>,
+    /// Its method.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method: Option<&'r str>,
+    /// Its path, without the query.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<&'r str>,
+    /// Its `X-Request-Id`.
+    pub request_id: &'r str,
+    /// Who sent it.
+    pub peer: IpAddr,
+    /// The first hexadecimal digits of the token's SHA-256.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_sha256: Option<&'r str>,
+    /// From its head to the end of its answer, in milliseconds.
+    pub duration_ms: f64,
+    /// Bytes of the answer's body.
+    pub bytes_out: u64,
+}
+
+/// Where requests are logged. Clones write to the same place.
+#[derive(Clone, Debug)]
+pub struct AccessLog {
+    mode: Mode,
+    format: LogFormat,
+    queue: Option<Arc<Queue>>,
+}
+
+#[derive(Debug)]
+struct Queue {
+    lines: Option<SyncSender<String>>,
+    dropped: Arc<AtomicU64>,
+    /// Disconnected when the writer is done.
+    done: std::sync::Mutex<Receiver<()>>,
+}
+
+impl AccessLog {
+    /// Starts the writer, unless nothing is logged.
+    pub fn start(settings: &Settings, output: Box<dyn Write + Send>) -> std::io::Result<Self> {
+        let (mode, format) = (settings.access_log, settings.format);
+        if mode == Mode::Off {
+            return Ok(Self { mode, format, queue: None });
+        }
+        let (lines, received) = sync_channel(QUEUE);
+        let (ended, done) = sync_channel(0);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&dropped);
+        thread::Builder::new().name("access-log".to_owned()).spawn(move || {
+            let _ended = ended;
+            write_all(&received, &counter, output);
+        })?;
+        let queue = Queue { lines: Some(lines), dropped, done: done.into() };
+        Ok(Self { mode, format, queue: Some(Arc::new(queue)) })
+    }
+
+    /// Whether a request that was answered here, or that was forwarded, is logged.
+    pub fn wants(&self, is_denied: bool) -> bool {
+        match self.mode {
+            Mode::All => true,
+            Mode::Denied => is_denied,
+            Mode::Off => false,
+        }
+    }
+
+    /// Logs a request; when the queue is full, counts it instead.
+    pub fn write(&self, record: &Record<'_>) {
+        let Some(Queue { lines: Some(lines), dropped, .. }) = self.queue.as_deref() else { return };
+        if lines.try_send(self.line(record)).is_err() {
+            dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn line(&self, record: &Record<'_>) -> String {
+        match self.format {
+            // Strings and numbers always are JSON.
+            LogFormat::Json => serde_json::to_string(record).unwrap_or_default(),
+            LogFormat::Text => text(record),
+        }
+    }
+}
+
+/// The order of the common log format, then ours.
+fn text(record: &Record<'_>) -> String {
+    let Record { ts, outcome, status, peer, request_id, bytes_out, duration_ms, .. } = record;
+    let (method, path) = (record.method.unwrap_or("-"), record.path.unwrap_or("-"));
+    let reason = record.reason.unwrap_or(outcome);
+    let detail = record.detail.map(|detail| format!(" ({detail})")).unwrap_or_default();
+    format!("{ts} {peer} \"{method} {path}\" {status} {bytes_out} {duration_ms:.3}ms {reason}{detail} {request_id}")
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        self.lines = None;
+        if let Ok(done) = self.done.lock() {
+            let _ = done.recv_timeout(FLUSH_TIME);
+        }
+    }
+}
+
+/// Writes until every sender is gone; flushes when there is nothing to write.
+fn write_all(lines: &Receiver<String>, dropped: &AtomicU64, output: Box<dyn Write + Send>) {
+    let mut output = std::io::BufWriter::new(output);
+    let mut told = Instant::now();
+    loop {
+        let line = match lines.try_recv() {
+            Ok(line) => line,
+            Err(_empty) => {
+                let _ = output.flush();
+                match lines.recv_timeout(DROP_NOTICE) {
+                    Ok(line) => line,
+                    Err(RecvTimeoutError::Timeout) => {
+                        tell(dropped);
+                        continue;
+                    }
+                    Err(RecvTimeoutError::Disconnected) => return,
+                }
+            }
+        };
+        // A closed stdout is nobody's error: whoever closed it does not want the lines.
+        let _ = writeln!(output, "{line}");
+        if told.elapsed() >= DROP_NOTICE {
+            told = Instant::now();
+            tell(dropped);
+        }
+    }
+}
+
+fn tell(dropped: &AtomicU64) {
+    let count = dropped.swap(0, Ordering::Relaxed);
+    if count > 0 {
+        tracing::warn!(count, "lines of the access log were dropped: stdout is not read fast enough");
+    }
+}

@@ -1,0 +1,130 @@
+//! What became of one request, told exactly once.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
+
+use aws_lc_rs::digest;
+
+use super::access_log::{AccessLog, Record};
+use crate::clock::{Clock, NumericDate};
+use crate::denial::Denial;
+
+/// What nginx calls "client closed request"; never sent.
+const CLIENT_GONE: u16 = 499;
+/// How much of a path is logged, in bytes.
+const MAX_PATH: usize = 1024;
+
+/// How a request ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// With the origin's response.
+    Forwarded(StatusCode),
+    /// With a refusal.
+    Denied(Denial),
+    /// With nobody there to be answered; logged as 499, never sent.
+    ClientGone,
+}
+
+/// One request under observation. Told when dropped, as a client that has gone away cannot be waited for.
+#[derive(Debug)]
+pub struct Observation {
+    log: AccessLog,
+    since: Instant,
+    at: NumericDate,
+    peer: IpAddr,
+    request_id: HeaderValue,
+    target: Option<(Method, Uri)>,
+    authorization: Option<HeaderValue>,
+    outcome: Outcome,
+    bytes_out: u64,
+}
+
+impl Observation {
+    /// Begins with a request.
+    pub fn begin<B>(
+        log: &AccessLog,
+        clock: &Clock,
+        request: &Request<B>,
+        request_id: &HeaderValue,
+        peer: IpAddr,
+    ) -> Self {
+        let mut observation = Self::refused(log, clock, request_id, peer);
+        observation.target = Some((request.method().clone(), request.uri().clone()));
+        observation.authorization = request.headers().get(header::AUTHORIZATION).cloned();
+        observation
+    }
+
+    /// Begins with something that never became a request.
+    pub fn refused(log: &AccessLog, clock: &Clock, request_id: &HeaderValue, peer: IpAddr) -> Self {
+        Self {
+            log: log.clone(),
+            since: Instant::now(),
+            at: clock.now(),
+            peer,
+            request_id: request_id.clone(),
+            target: None,
+            authorization: None,
+            outcome: Outcome::ClientGone,
+            bytes_out: 0,
+        }
+    }
+
+    /// Says how it ends, unless the client goes away before its answer begins.
+    pub fn conclude(&mut self, outcome: Outcome) {
+        self.outcome = outcome;
+    }
+
+    /// Counts bytes of the answer's body.
+    pub const fn count(&mut self, bytes: usize) {
+        self.bytes_out += bytes as u64;
+    }
+}
+
+impl Drop for Observation {
+    fn drop(&mut self) {
+        if self.log.wants(!matches!(self.outcome, Outcome::Forwarded(_))) {
+            self.tell();
+        }
+    }
+}
+
+impl Observation {
+    fn tell(&self) {
+        let (outcome, status, denial) = match &self.outcome {
+            Outcome::Forwarded(status) => ("forwarded", status.as_u16(), None),
+            Outcome::Denied(denial) => ("denied", denial.row().status, Some(denial)),
+            Outcome::ClientGone => ("client_gone", CLIENT_GONE, None),
+        };
+        let duration = self.since.elapsed();
+        self.log.write(&Record {
+            ts: &self.at.to_string(),
+            outcome,
+            status,
+            reason: denial.map(|denial| denial.row().reason),
+            detail: denial.and_then(Denial::logged_detail).as_deref(),
+            method: self.target.as_ref().map(|(method, _)| method.as_str()),
+            path: self.target.as_ref().map(|(_, uri)| shown(uri)),
+            request_id: self.request_id.to_str().unwrap_or_default(),
+            peer: self.peer,
+            token_sha256: self.authorization.as_ref().map(fingerprint).as_deref(),
+            duration_ms: (duration.as_secs_f64() * 1e6).round() / 1e3,
+            bytes_out: self.bytes_out,
+        });
+    }
+}
+
+/// The path without the query, which may hold what nobody should log.
+fn shown(uri: &Uri) -> &str {
+    let path = uri.path();
+    path.get(..path.floor_char_boundary(MAX_PATH)).unwrap_or_default()
+}
+
+/// Enough to find two requests with the same token, too little to find the token.
+fn fingerprint(authorization: &HeaderValue) -> String {
+    let value = authorization.as_bytes();
+    let token = value.iter().position(|byte| *byte == b' ').and_then(|space| value.get(space..)).unwrap_or(value);
+    let hash = digest::digest(&digest::SHA256, token.trim_ascii());
+    hash.as_ref().iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+}
