@@ -4,7 +4,7 @@ use clap::{Args, Parser, Subcommand};
 
 /// Lets a request through only with a JWT that its issuer really signed.
 ///
-/// Every flag can be set by an environment variable: --jwks-url is CLAIMGATE_JWKS_URL. A flag goes before a variable.
+/// Every flag can be set by an environment variable: --jwks-url is `CLAIMGATE_JWKS_URL`. A flag goes before a variable.
 /// Repeatable flags take comma lists too.
 #[derive(Clone, Debug, Default, Parser)]
 #[command(name = "claimgate", version, args_conflicts_with_subcommands = true, max_term_width = 110)]
@@ -46,7 +46,7 @@ pub enum Command {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Origin")]
 pub struct OriginFlags {
-    /// The service to protect: http://HOST[:PORT]
+    /// The service to protect: `http://HOST[:PORT]`
     #[arg(long, env = "CLAIMGATE_UPSTREAM", value_name = "URL")]
     pub upstream: Option<String>,
     /// Whether the service sees the token itself: keep or strip [default: keep]
@@ -82,7 +82,7 @@ pub struct TokenFlags {
     /// A signature algorithm that is accepted; repeatable [default: all that are safe]
     #[arg(long, env = "CLAIMGATE_ALLOWED_ALG", value_name = "ALG", value_delimiter = ',')]
     pub allowed_alg: Vec<String>,
-    /// Permits an http:// issuer that is not on loopback
+    /// Permits an `http://` issuer that is not on loopback
     #[arg(long, env = "CLAIMGATE_INSECURE_ISSUER")]
     pub insecure_issuer: bool,
     /// CA certificates to trust for the issuer, beside the usual ones (PEM)

@@ -1,5 +1,6 @@
 //! Arguments, settings, a gate, an exit code.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use claimgate::app::{App, Ended};
@@ -21,7 +22,8 @@ fn main() -> ExitCode {
         Ok(Ended::Cut) => ExitCode::from(TERMINATED),
         Ok(Ended::Failed) => ExitCode::FAILURE,
         Err((message, code)) => {
-            eprintln!("{message}");
+            // Before there are settings there is no log.
+            let _ = writeln!(std::io::stderr(), "{message}");
             ExitCode::from(code)
         }
     }

@@ -61,7 +61,8 @@ fn insert_what_the_row_asks(headers: &mut HeaderMap, denial: &Denial, row: &Row,
     }
     if let Some(retry_after) = denial.retry_after() {
         // Whole seconds, and never "at once".
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_after.as_secs_f64().ceil().max(1.0) as u64));
+        let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
     }
     if *denial == Denial::MethodRefused {
         headers.insert(header::ALLOW, ALLOW);
@@ -70,19 +71,16 @@ fn insert_what_the_row_asks(headers: &mut HeaderMap, denial: &Denial, row: &Row,
 
 /// RFC 6750 §3: without credentials there is no error to speak of.
 fn challenge(denial: &Denial, row: &Row, detail: Option<&str>, realm: &str) -> String {
-    let mut challenge = format!("Bearer realm=\"{realm}\"");
+    let mut parameters = vec![format!("realm=\"{realm}\"")];
     if let Some(error) = row.error {
-        challenge += &format!(", error=\"{error}\", error_description=\"{}", quotable(row.title));
-        if let Some(detail) = detail {
-            challenge += ": ";
-            challenge += &quotable(detail);
-        }
-        challenge.push('"');
+        let detail = detail.map(|detail| format!(": {}", quotable(detail))).unwrap_or_default();
+        parameters.push(format!("error=\"{error}\""));
+        parameters.push(format!("error_description=\"{}{detail}\"", quotable(row.title)));
     }
     if let Denial::InsufficientScope(scope) = denial {
-        challenge += &format!(", scope=\"{}\"", quotable(scope));
+        parameters.push(format!("scope=\"{}\"", quotable(scope)));
     }
-    challenge
+    format!("Bearer {}", parameters.join(", "))
 }
 
 /// Only the characters that RFC 6750 §3 allows in a description: visible ASCII and spaces without `"` and `\`.

@@ -23,7 +23,7 @@ const MAX_CONNECTIONS: usize = 64;
 /// For the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// For a whole connection; whoever asks more connects anew.
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
+const CONNECTION_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// What a listener shows.
 #[derive(Clone, Debug)]

@@ -146,10 +146,10 @@ impl RequestBody {
         }
         // The next move is the origin's: to take what is passed on.
         self.exchange.deadline.arm(now + self.exchange.limits.idle);
-        Some(frame.map_trailers(|trailers| self.filter(trailers)))
+        Some(frame.map_trailers(|trailers| self.filter(&trailers)))
     }
 
-    fn filter(&self, trailers: HeaderMap) -> HeaderMap {
+    fn filter(&self, trailers: &HeaderMap) -> HeaderMap {
         filter(trailers, |name| self.head.may_pass_as_trailer(name))
     }
 
@@ -293,7 +293,7 @@ impl Body for ResponseBody {
                 if this.inner.is_end_stream() {
                     this.complete();
                 }
-                Poll::Ready(Some(Ok(frame.map_trailers(|trailers| filter(trailers, may_be_trailer)))))
+                Poll::Ready(Some(Ok(frame.map_trailers(|trailers| filter(&trailers, may_be_trailer)))))
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error.into()))),
             Poll::Ready(None) => {
@@ -326,9 +326,9 @@ impl MapTrailers for Frame<Bytes> {
     }
 }
 
-fn filter(trailers: HeaderMap, may_pass: impl Fn(&http::HeaderName) -> bool) -> HeaderMap {
+fn filter(trailers: &HeaderMap, may_pass: impl Fn(&http::HeaderName) -> bool) -> HeaderMap {
     let mut passing = HeaderMap::with_capacity(trailers.len());
-    for (name, value) in &trailers {
+    for (name, value) in trailers {
         if may_pass(name) {
             passing.append(name, value.clone());
         }

@@ -225,9 +225,9 @@ struct RefusedRedirect(String);
 fn classified(error: &reqwest::Error) -> FetchErrorKind {
     let (root, is) = (root_cause(error), |test: fn(&(dyn Error + 'static)) -> bool| causes(error).any(test));
     let root = root.to_string();
-    if is(|cause| cause.is::<ResolveError>()) {
+    if is(<dyn Error + 'static>::is::<ResolveError>) {
         FetchErrorKind::Dns(root)
-    } else if is(|cause| cause.is::<rustls::Error>()) {
+    } else if is(<dyn Error + 'static>::is::<rustls::Error>) {
         FetchErrorKind::Tls(root)
     } else if error.is_redirect() {
         FetchErrorKind::Redirect(root)

@@ -1,6 +1,6 @@
 //! Discovery: from the issuer's identifier to the URL of its keys.
 //!
-//! The forms are tried in order: OpenID Connect Discovery 1.0 §4, then RFC 8414 §3, then a bare key set. Only 404, 405
+//! The forms are tried in order: `OpenID` Connect Discovery 1.0 §4, then RFC 8414 §3, then a bare key set. Only 404, 405
 //! and 410 say that a form is not offered and lead to the next; anything else is a failure, since an issuer that is down
 //! must not be taken for one of another form.
 
@@ -16,13 +16,13 @@ use super::fetch::{self, FetchError, FetchErrorKind, Fetcher};
 /// Where an issuer says where its keys are.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Form {
-    /// OpenID Connect Discovery 1.0 §4.1: appended.
+    /// `OpenID` Connect Discovery 1.0 §4.1: appended.
     OpenIdConfiguration,
     /// RFC 8414 §3.1: between host and path.
     AuthorizationServer,
     /// Appended, as many deploy it.
     AuthorizationServerAppended,
-    /// RFC 8414 §5: the OpenID name between host and path.
+    /// RFC 8414 §5: the `OpenID` name between host and path.
     OpenIdConfigurationInserted,
     /// No metadata, a key set at once.
     JwkSet,

@@ -150,7 +150,7 @@ async fn a_rotation_costs_one_fetch_and_the_first_token_of_the_new_key_is_served
     let keys = issuer.keys().unwrap();
     assert_eq!(keys.generation(), 2);
     assert!(!keys.contains(&retired));
-    assert_eq!(lock(&issuer.asked).is_beyond(0), false);
+    assert!(!lock(&issuer.asked).is_beyond(0));
 }
 
 #[tokio::test]

@@ -59,7 +59,6 @@ impl Policy {
     }
 
     /// Decides whether the request may pass. The only maker of a [`Permit`].
-    #[expect(clippy::unused_self, reason = "what a route asks of the claims is the settings' to say")]
     pub fn authorize(&self, rule: Rule, token: Option<AccessToken>) -> Result<Permit, Denial> {
         match (rule, token) {
             (Rule::Token, None) => Err(Denial::TokenMissing),

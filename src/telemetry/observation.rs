@@ -126,5 +126,6 @@ fn fingerprint(authorization: &HeaderValue) -> String {
     let value = authorization.as_bytes();
     let token = value.iter().position(|byte| *byte == b' ').and_then(|space| value.get(space..)).unwrap_or(value);
     let hash = digest::digest(&digest::SHA256, token.trim_ascii());
-    hash.as_ref().iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    let start = hash.as_ref().first_chunk().copied().unwrap_or_default();
+    format!("{:08x}", u32::from_be_bytes(start))
 }

@@ -82,8 +82,8 @@ fn find<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
     if let Some(found) = object.get(path) {
         return Some(found);
     }
-    let dots = path.match_indices('.').map(|(at, _)| path.split_at(at));
-    dots.filter_map(|(name, rest)| find(object.get(name)?, rest.get(1..)?)).next()
+    let mut dots = path.match_indices('.').map(|(at, _)| path.split_at(at));
+    dots.find_map(|(name, rest)| find(object.get(name)?, rest.get(1..)?))
 }
 
 /// A claim as text: strings bare, arrays joined, never mangled.

@@ -1,4 +1,4 @@
-//! The demo's issuer: short-lived EdDSA tokens, keys that change, discovery and a key set.
+//! The demo's issuer: short-lived `EdDSA` tokens, keys that change, discovery and a key set.
 
 use std::net::SocketAddr;
 use std::sync::Mutex;

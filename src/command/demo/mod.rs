@@ -31,7 +31,7 @@ const GATE: &str = "127.0.0.1:4180";
 const ISSUER: &str = "127.0.0.1:4190";
 const ORIGIN: &str = "127.0.0.1:4191";
 /// How often the issuer changes its key. Tokens live longer than that, and nobody notices.
-const ROTATION: Duration = Duration::from_secs(60);
+const ROTATION: Duration = Duration::from_mins(1);
 const AUDIENCE: &str = "demo";
 
 /// Why there is no demo.
