@@ -60,7 +60,7 @@ impl std::fmt::Debug for App {
 impl App {
     /// Prepares everything and binds every port.
     pub fn bind(config: Config, clock: Clock) -> Result<Self, StartError> {
-        let issuers = config.issuers.iter().map(|settings| Issuer::with_refresher(settings.clone(), clock.clone()));
+        let issuers = config.issuers.iter().map(|settings| Issuer::new(settings.clone(), clock.clone()));
         let issuers = issuers.collect::<Result<_, _>>()?;
         let data = bind("listen", config.server.listen)?;
         let health = config.health_listen.map(|address| bind("health-listen", address)).transpose()?;
@@ -155,7 +155,13 @@ impl MakeHandler for MakeGateway {
 
     fn make(self, deadlines: &Deadlines) -> Gateway {
         let Self { config, issuers, clock, log } = self;
-        let verifier = Verifier::new(Issuers::new(issuers), config.expectations.clone(), config.claims_headers.clone());
+        let cache_size = config.token_cache_size / config.server.workers.get() as u64;
+        let verifier = Verifier::new(
+            Issuers::new(issuers),
+            config.expectations.clone(),
+            config.claims_headers.clone(),
+            cache_size,
+        );
         let upstream = Upstream::new(&config.forward, deadlines);
         Gateway::new(Policy::new(config.policy.clone()), verifier, upstream, &config.realm, clock, log)
     }

@@ -47,6 +47,8 @@ pub struct Config {
     pub realm: String,
     /// What is logged.
     pub telemetry: telemetry::Settings,
+    /// How many bytes of tokens are remembered, over all workers; 0 for none.
+    pub token_cache_size: u64,
     /// Where the kubelet asks.
     pub health_listen: Option<SocketAddr>,
     /// Where operators ask.
@@ -79,6 +81,12 @@ impl Config {
             server,
             realm: mistakes.or_default("realm", flags.token.realm.as_ref(), "claimgate".to_owned(), values::realm),
             telemetry: telemetry(flags, &mistakes),
+            token_cache_size: flags
+                .token
+                .token_cache_size
+                .as_ref()
+                .and_then(|size| mistakes.size("token-cache-size", size, 0..=16 * 1024 * 1024 * KIB))
+                .unwrap_or(16 * 1024 * KIB),
             health_listen: mistakes.or_default(
                 "health-listen",
                 listen.health_listen.as_ref(),

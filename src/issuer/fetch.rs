@@ -223,11 +223,10 @@ fn within_the_origin(attempt: redirect::Attempt<'_>) -> redirect::Action {
 struct RefusedRedirect(String);
 
 fn classified(error: &reqwest::Error) -> FetchErrorKind {
-    let (root, is) = (root_cause(error), |test: fn(&(dyn Error + 'static)) -> bool| causes(error).any(test));
-    let root = root.to_string();
-    if is(<dyn Error + 'static>::is::<ResolveError>) {
+    let root = root_cause(error).to_string();
+    if causes(error).any(<dyn Error>::is::<ResolveError>) {
         FetchErrorKind::Dns(root)
-    } else if is(<dyn Error + 'static>::is::<rustls::Error>) {
+    } else if causes(error).any(<dyn Error>::is::<rustls::Error>) {
         FetchErrorKind::Tls(root)
     } else if error.is_redirect() {
         FetchErrorKind::Redirect(root)
@@ -302,16 +301,16 @@ fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
 mod tests {
     use super::*;
 
-    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
-        let field = |(name, value): &(&'static str, &'static str)| {
-            (HeaderName::from_static(name), HeaderValue::from_static(value))
-        };
-        fields.iter().map(field).collect()
+    type Fields = &'static [(&'static str, &'static str)];
+
+    fn headers(fields: Fields) -> HeaderMap {
+        let fields = fields.iter().copied();
+        fields.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
     }
 
     #[test]
     fn freshness_is_max_age_without_the_age() {
-        let cases: [(&[(&str, &str)], Option<u64>); 9] = [
+        let cases: [(Fields, Option<u64>); 9] = [
             (&[], None),
             (&[("cache-control", "max-age=300")], Some(300)),
             (&[("cache-control", "public, Max-Age=\"300\", must-revalidate")], Some(300)),

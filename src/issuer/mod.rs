@@ -68,7 +68,7 @@ impl Settings {
             allowed_algorithms: AlgorithmSet::ALL,
             refresh_cooldown: Duration::from_secs(10),
             timeout: Duration::from_secs(5),
-            max_stale: Duration::from_hours(24),
+            max_stale: Duration::from_secs(24 * 60 * 60),
             waiting_room: Self::WAITING_PER_WORKER,
             roots: Roots::default(),
         }
@@ -88,6 +88,11 @@ impl Issuers {
     /// The issuer of this name. Only compares with configured ones, byte for byte; no URL is made of it.
     pub fn select(&self, iss: &str) -> Option<&Arc<Issuer>> {
         self.iter().find(|issuer| issuer.identifier() == iss)
+    }
+
+    /// Changes whenever any of them publishes other keys.
+    pub fn epoch(&self) -> u64 {
+        self.iter().map(|issuer| issuer.snapshot.load().generation()).fold(0, u64::wrapping_add)
     }
 
     /// Each of them, as configured.
@@ -129,7 +134,7 @@ impl Progress {
 }
 
 impl Issuer {
-    fn new(settings: Settings) -> Self {
+    fn without_keys(settings: Settings) -> Self {
         Self {
             snapshot: ArcSwap::from_pointee(KeySet::none()),
             progress: watch::Sender::new(Progress::default()),
@@ -242,7 +247,7 @@ impl Issuer {
         if lock(&self.asked).add(needed, kid) {
             self.wake.notify_one();
         }
-        let patience = self.settings.refresh_cooldown + self.settings.timeout;
+        let patience = self.settings.refresh_cooldown.saturating_add(self.settings.timeout);
         let outcome = timeout(patience, async {
             loop {
                 // In this order: a set is published before its attempt counts as finished.
@@ -304,9 +309,14 @@ fn unknown_key(header: &JoseHeader, set: &KeySet) -> Denial {
     Denial::UnknownKey(format!("{}{reason}", named(kid)).into())
 }
 
-/// A `kid` for a detail; it may be as long as a token.
+/// A `kid` for a detail.
 fn named(kid: &str) -> String {
-    format!("kid {}", kid.chars().take(128).collect::<String>())
+    format!("kid {}", cut(kid, 128))
+}
+
+/// At most so many characters: a `kid` may be as long as a token or a key set.
+fn cut(text: &str, limit: usize) -> &str {
+    text.char_indices().nth(limit).and_then(|(end, _)| text.get(..end)).unwrap_or(text)
 }
 
 /// What is behind these locks is whole after every line, so a panic elsewhere does not spoil it.

@@ -7,7 +7,7 @@
 //! the attempt   Idle until due ──(3)(4)──> InFlight ──(5)(6)──> Idle              never more than one in flight
 //!
 //! (1) an attempt succeeded             life known: due at 80 % of it, ± 10 % of that, back-off forgotten
-//! (2) max_stale passed                 action: withdraw the keys
+//! (2) max_stale passed                 action: withdraw the keys; the back-off is that without keys from now on
 //! (3) due                              action: fetch; takes no permit, serves whoever asked as well
 //! (4) asked for, and a permit          action: fetch; takes the permit whether it will succeed or not
 //! (5) succeeded                        whoever asked meanwhile is content if the keys are there: else (4) when it can
@@ -80,9 +80,9 @@ enum Attempt {
     InFlight,
 }
 
-const SHORTEST_LIFE: Duration = Duration::from_mins(1);
-const LONGEST_LIFE: Duration = Duration::from_hours(1);
-const UNSTATED_LIFE: Duration = Duration::from_mins(10);
+const SHORTEST_LIFE: Duration = Duration::from_secs(60);
+const LONGEST_LIFE: Duration = Duration::from_secs(60 * 60);
+const UNSTATED_LIFE: Duration = Duration::from_secs(10 * 60);
 
 impl State {
     /// No keys, and due at once.
@@ -100,8 +100,8 @@ impl State {
             Event::Tick => {}
             Event::Asked => self.asked |= self.held_until.is_some(),
             Event::Succeeded { life, content } => {
-                self.attempt = Attempt::Idle { due: now + refresh_after(life, jitter) };
-                self.held_until = Some(now + policy.max_stale);
+                self.attempt = Attempt::Idle { due: now + refresh_after(life, policy.max_stale, jitter) };
+                self.held_until = Some(now.saturating_add(policy.max_stale));
                 self.asked &= !content;
                 self.failures = 0;
             }
@@ -111,15 +111,14 @@ impl State {
                 self.attempt = Attempt::Idle { due: now + delay };
             }
         }
-        let withdraw = self.withdraw_if_stale(now);
+        let withdraw = self.withdraw_if_stale(now, jitter);
         let fetch = self.begin_if_possible(policy, now);
         (self, Actions { fetch, withdraw })
     }
 
     /// When the next [`Event::Tick`] is needed, unless something else happens before.
     pub(super) fn wake_at(&self, policy: &Policy) -> Option<Duration> {
-        let stale_at = self.held_until;
-        [self.next_attempt(policy), stale_at].into_iter().flatten().min()
+        [self.next_attempt(policy), self.held_until].into_iter().flatten().min()
     }
 
     /// When the next attempt begins if nothing else happens; `None` while one is in flight.
@@ -131,11 +130,14 @@ impl State {
         }
     }
 
-    fn withdraw_if_stale(&mut self, now: Duration) -> bool {
+    fn withdraw_if_stale(&mut self, now: Duration, jitter: f64) -> bool {
         let stale = self.held_until.is_some_and(|until| now >= until);
         if stale {
             self.held_until = None;
             self.asked = false;
+            if let Attempt::Idle { due } = &mut self.attempt {
+                *due = (now + back_off(self.failures, false, jitter)).min(*due);
+            }
         }
         stale
     }
@@ -146,7 +148,7 @@ impl State {
             if !self.asked || now < self.permit_at(policy) {
                 return false;
             }
-            self.permits_full_at = self.permits_full_at.max(now) + policy.cooldown;
+            self.permits_full_at = self.permits_full_at.max(now).saturating_add(policy.cooldown);
         }
         self.attempt = Attempt::InFlight;
         self.asked = false;
@@ -159,16 +161,16 @@ impl State {
     }
 }
 
-/// 80 % of the life, ± 10 % of that, so that many sidecars do not ask at once.
-fn refresh_after(life: Option<Duration>, jitter: f64) -> Duration {
+/// 80 % of the life, ± 10 % of that, so that many sidecars do not ask at once. No life is longer than keys may serve.
+fn refresh_after(life: Option<Duration>, max_stale: Duration, jitter: f64) -> Duration {
     let life = life.map_or(UNSTATED_LIFE, |life| life.clamp(SHORTEST_LIFE, LONGEST_LIFE));
-    life.mul_f64(0.8 * (0.9 + 0.2 * jitter))
+    life.min(max_stale).mul_f64(0.8 * (0.9 + 0.2 * jitter))
 }
 
 /// The delay after so many failures in a row.
 fn back_off(failures: u32, keys_are_held: bool, jitter: f64) -> Duration {
     let (first, longest) = if keys_are_held {
-        (Duration::from_secs(2), Duration::from_mins(2))
+        (Duration::from_secs(2), Duration::from_secs(120))
     } else {
         (Duration::from_millis(200), Duration::from_secs(32))
     };
@@ -180,48 +182,49 @@ fn back_off(failures: u32, keys_are_held: bool, jitter: f64) -> Duration {
 mod tests {
     use super::*;
 
-    const POLICY: Policy = Policy { cooldown: Duration::from_secs(10), max_stale: Duration::from_hours(24) };
+    const POLICY: Policy = Policy { cooldown: Duration::from_secs(10), max_stale: Duration::from_secs(24 * 60 * 60) };
     /// The life that the issuer states by default here: due after 80 % of it, 800 s.
     const LIFE: Duration = Duration::from_secs(1000);
+    const END: u64 = 24 * 60 * 60 * 1000;
     const SUCCEEDED: Event = Event::Succeeded { life: Some(LIFE), content: false };
     const CONTENT: Event = Event::Succeeded { life: Some(LIFE), content: true };
     const NOTHING: Actions = Actions { fetch: false, withdraw: false };
     const FETCH: Actions = Actions { fetch: true, withdraw: false };
     const WITHDRAW: Actions = Actions { fetch: false, withdraw: true };
 
-    /// A machine under test; the jitter is in the middle, so that an interval is as long as it says.
+    fn millis(duration: Duration) -> u64 {
+        u64::try_from(duration.as_micros().div_ceil(1000)).unwrap()
+    }
+
+    /// A machine under test, its time in milliseconds; the jitter is in the middle, so that an interval is as long as it says.
     struct Machine(State);
 
     impl Machine {
-        fn started() -> Self {
-            Self(State::START)
-        }
-
         /// After a first attempt that succeeded, at 0 s.
         fn holding() -> Self {
-            let mut machine = Self::started();
-            assert_eq!(machine.at(0.0, Event::Tick), FETCH);
-            assert_eq!(machine.at(0.0, SUCCEEDED), NOTHING);
+            let mut machine = Self(State::START);
+            assert_eq!(machine.at(0, Event::Tick), FETCH);
+            assert_eq!(machine.at(0, SUCCEEDED), NOTHING);
             machine
         }
 
-        fn at(&mut self, seconds: f64, event: Event) -> Actions {
-            let (state, actions) = self.0.step(&POLICY, event, Duration::from_secs_f64(seconds), 0.5);
+        fn at(&mut self, millis: u64, event: Event) -> Actions {
+            let (state, actions) = self.0.step(&POLICY, event, Duration::from_millis(millis), 0.5);
             self.0 = state;
             actions
         }
 
-        fn wakes_at(&self) -> f64 {
-            self.0.wake_at(&POLICY).unwrap().as_secs_f64()
+        fn wakes_at(&self) -> u64 {
+            millis(self.0.wake_at(&POLICY).unwrap())
         }
     }
 
     #[test]
     fn the_first_attempt_begins_at_once_and_there_is_never_a_second_beside_it() {
-        let mut machine = Machine::started();
-        assert_eq!(machine.at(0.0, Event::Tick), FETCH);
+        let mut machine = Machine(State::START);
+        assert_eq!(machine.at(0, Event::Tick), FETCH);
         for event in [Event::Tick, Event::Asked, Event::Tick] {
-            assert_eq!(machine.at(4.0, event), NOTHING);
+            assert_eq!(machine.at(4000, event), NOTHING);
         }
         assert_eq!(machine.0.wake_at(&POLICY), None);
     }
@@ -229,44 +232,46 @@ mod tests {
     #[test]
     fn keys_are_refreshed_at_four_fifths_of_their_life() {
         let mut machine = Machine::holding();
-        assert_eq!(machine.wakes_at(), 800.0);
-        assert_eq!(machine.at(799.9, Event::Tick), NOTHING);
-        assert_eq!(machine.at(800.0, Event::Tick), FETCH);
-        machine.at(801.0, SUCCEEDED);
-        assert_eq!(machine.wakes_at(), 1601.0);
+        assert_eq!(machine.wakes_at(), 800_000);
+        assert_eq!(machine.at(799_900, Event::Tick), NOTHING);
+        assert_eq!(machine.at(800_000, Event::Tick), FETCH);
+        machine.at(801_000, SUCCEEDED);
+        assert_eq!(machine.wakes_at(), 1_601_000);
     }
 
     #[test]
     fn a_life_is_kept_within_bounds_and_its_refresh_is_spread() {
-        let after =
-            |life: Option<u64>, jitter| refresh_after(life.map(Duration::from_secs), jitter).as_secs_f64().round();
-        assert_eq!(after(None, 0.5), 480.0);
-        assert_eq!(after(Some(0), 0.5), 48.0);
-        assert_eq!(after(Some(600), 0.5), 480.0);
-        assert_eq!(after(Some(1 << 31), 0.5), 2880.0);
-        assert_eq!((after(Some(1000), 0.0), after(Some(1000), 1.0)), (720.0, 880.0));
+        let after = |life: Option<u64>, max_stale, jitter| {
+            millis(refresh_after(life.map(Duration::from_secs), Duration::from_secs(max_stale), jitter)) / 1000
+        };
+        let day = 24 * 60 * 60;
+        for (life, expected) in [(None, 480), (Some(0), 48), (Some(600), 480), (Some(1 << 31), 2880)] {
+            assert_eq!(after(life, day, 0.5), expected, "{life:?}");
+        }
+        assert_eq!((after(Some(1000), day, 0.0), after(Some(1000), day, 1.0)), (720, 880));
+        assert_eq!(after(Some(1000), 100, 0.5), 80);
     }
 
     #[test]
     fn an_unknown_key_takes_one_of_two_permits_and_then_waits_for_the_cooldown() {
         let mut machine = Machine::holding();
-        for second in [100.0, 101.0] {
+        for second in [100_000, 101_000] {
             assert_eq!(machine.at(second, Event::Asked), FETCH);
             assert_eq!(machine.at(second, SUCCEEDED), NOTHING);
         }
-        assert_eq!(machine.at(102.0, Event::Asked), NOTHING);
-        assert_eq!(machine.wakes_at(), 110.0);
-        assert_eq!(machine.at(109.9, Event::Tick), NOTHING);
-        assert_eq!(machine.at(110.0, Event::Tick), FETCH);
-        machine.at(110.0, SUCCEEDED);
-        assert_eq!(machine.at(111.0, Event::Asked), NOTHING);
-        assert_eq!(machine.wakes_at(), 120.0);
+        assert_eq!(machine.at(102_000, Event::Asked), NOTHING);
+        assert_eq!(machine.wakes_at(), 110_000);
+        assert_eq!(machine.at(109_900, Event::Tick), NOTHING);
+        assert_eq!(machine.at(110_000, Event::Tick), FETCH);
+        machine.at(110_000, SUCCEEDED);
+        assert_eq!(machine.at(111_000, Event::Asked), NOTHING);
+        assert_eq!(machine.wakes_at(), 120_000);
     }
 
     #[test]
     fn permits_that_nobody_took_do_not_pile_up() {
         let mut machine = Machine::holding();
-        let fetches = [500.0, 500.1, 500.2, 500.3].map(|second| {
+        let fetches = [500_000, 500_100, 500_200, 500_300].map(|second| {
             let actions = machine.at(second, Event::Asked);
             if actions.fetch {
                 machine.at(second, SUCCEEDED);
@@ -283,7 +288,7 @@ mod tests {
             let mut fetches = Vec::new();
             for tick in 0..3000 {
                 // Every 10 ms, from the 100th second on; scheduled refreshes and retries are not due before.
-                let now = 100.0 + f64::from(tick) / 100.0;
+                let now = 100_000 + 10 * tick;
                 if let Attempt::Idle { due } = &mut machine.0.attempt {
                     *due = Duration::from_secs(800);
                 }
@@ -293,7 +298,8 @@ mod tests {
                     actions = machine.at(now, outcome);
                 }
             }
-            let most = fetches.iter().map(|from| fetches.iter().filter(|at| (*from..from + 15.0).contains(at)).count());
+            let most =
+                fetches.iter().map(|from| fetches.iter().filter(|at| (*from..from + 15_000).contains(at)).count());
             assert_eq!(most.max(), Some(3), "{outcome:?}: {fetches:?}");
         }
     }
@@ -302,15 +308,15 @@ mod tests {
     fn a_scheduled_refresh_takes_no_permit_and_serves_whoever_asked() {
         let mut machine = Machine::holding();
         for _ in 0..2 {
-            machine.at(795.0, Event::Asked);
-            machine.at(795.0, Event::Failed);
+            machine.at(795_000, Event::Asked);
+            machine.at(795_000, Event::Failed);
             machine.0.attempt = Attempt::Idle { due: Duration::from_secs(800) };
         }
         let permits = machine.0.permits_full_at;
-        assert_eq!(machine.at(796.0, Event::Asked), NOTHING);
-        assert_eq!(machine.at(800.0, Event::Tick), FETCH);
+        assert_eq!(machine.at(796_000, Event::Asked), NOTHING);
+        assert_eq!(machine.at(800_000, Event::Tick), FETCH);
         assert_eq!(machine.0.permits_full_at, permits);
-        assert_eq!(machine.at(801.0, SUCCEEDED), NOTHING);
+        assert_eq!(machine.at(801_000, SUCCEEDED), NOTHING);
         assert!(!machine.0.asked);
     }
 
@@ -318,27 +324,23 @@ mod tests {
     fn who_asks_during_an_attempt_gets_another_unless_content_with_it() {
         for (outcome, expected) in [(CONTENT, NOTHING), (SUCCEEDED, FETCH), (Event::Failed, FETCH)] {
             let mut machine = Machine::holding();
-            assert_eq!(machine.at(100.0, Event::Asked), FETCH);
-            assert_eq!(machine.at(100.1, Event::Asked), NOTHING);
-            assert_eq!(machine.at(100.2, outcome), expected, "{outcome:?}");
+            assert_eq!(machine.at(100_000, Event::Asked), FETCH);
+            assert_eq!(machine.at(100_100, Event::Asked), NOTHING);
+            assert_eq!(machine.at(100_200, outcome), expected, "{outcome:?}");
         }
     }
 
     #[test]
     fn failed_attempts_back_off_quickly_without_keys_and_slowly_with_them() {
         for (mut machine, expected) in [
-            (Machine::started(), [0.15, 0.3, 0.6, 1.2, 2.4, 4.8, 9.6, 19.2, 24.0, 24.0]),
-            (Machine::holding(), [1.5, 3.0, 6.0, 12.0, 24.0, 48.0, 90.0, 90.0, 90.0, 90.0]),
+            (Machine(State::START), [150, 300, 600, 1200, 2400, 4800, 9600, 19_200, 24_000, 24_000]),
+            (Machine::holding(), [1500, 3000, 6000, 12_000, 24_000, 48_000, 90_000, 90_000, 90_000, 90_000]),
         ] {
             for delay in expected {
                 let now = machine.wakes_at();
                 assert_eq!(machine.at(now, Event::Tick), FETCH);
-                assert_eq!(machine.at(now + 1.0, Event::Failed), NOTHING);
-                assert!(
-                    (machine.wakes_at() - now - 1.0 - delay).abs() < 1e-6,
-                    "{delay}: {machine:?}",
-                    machine = machine.0
-                );
+                assert_eq!(machine.at(now + 1000, Event::Failed), NOTHING);
+                assert_eq!(machine.wakes_at(), now + 1000 + delay);
             }
         }
         assert_eq!(back_off(1, false, 0.0), Duration::from_millis(200));
@@ -348,33 +350,28 @@ mod tests {
 
     #[test]
     fn a_success_ends_the_back_off() {
-        let mut machine = Machine::started();
-        for _ in 0..5 {
+        let mut machine = Machine(State::START);
+        for outcome in [Event::Failed, Event::Failed, SUCCEEDED] {
             let now = machine.wakes_at();
             machine.at(now, Event::Tick);
-            machine.at(now, Event::Failed);
+            machine.at(now, outcome);
         }
-        let now = machine.wakes_at();
-        machine.at(now, Event::Tick);
-        machine.at(now, SUCCEEDED);
-        machine.at(machine.wakes_at(), Event::Tick);
         assert_eq!(machine.0.failures, 0);
     }
 
     #[test]
     fn without_keys_nobody_can_ask() {
-        let mut machine = Machine::started();
-        machine.at(0.0, Event::Tick);
-        machine.at(0.0, Event::Failed);
-        assert_eq!(machine.at(0.1, Event::Asked), NOTHING);
-        assert_eq!(machine.wakes_at(), 0.15);
-        assert_eq!(machine.at(0.15, Event::Tick), FETCH);
+        let mut machine = Machine(State::START);
+        machine.at(0, Event::Tick);
+        machine.at(0, Event::Failed);
+        assert_eq!(machine.at(100, Event::Asked), NOTHING);
+        assert_eq!(machine.wakes_at(), 150);
+        assert_eq!(machine.at(150, Event::Tick), FETCH);
     }
 
     #[test]
     fn good_keys_outlive_failures_until_they_are_too_old() {
         let mut machine = Machine::holding();
-        let end = POLICY.max_stale.as_secs_f64();
         let mut withdrawn_at = None;
         while withdrawn_at.is_none() {
             let now = machine.wakes_at();
@@ -385,17 +382,18 @@ mod tests {
                 assert_eq!(actions, NOTHING);
             }
         }
-        assert_eq!(withdrawn_at, Some(end));
-        assert_eq!(machine.at(end + 0.001, Event::Asked), NOTHING);
+        assert_eq!(withdrawn_at, Some(END));
+        assert!(machine.wakes_at() <= END + 32_000);
+        assert_eq!(machine.at(END + 1, Event::Asked), NOTHING);
     }
 
     #[test]
     fn keys_are_withdrawn_while_a_fetch_hangs() {
         let mut machine = Machine::holding();
-        assert_eq!(machine.at(800.0, Event::Tick), FETCH);
-        assert_eq!(machine.wakes_at(), POLICY.max_stale.as_secs_f64());
-        assert_eq!(machine.at(POLICY.max_stale.as_secs_f64(), Event::Tick), WITHDRAW);
-        assert_eq!(machine.at(POLICY.max_stale.as_secs_f64() + 1.0, SUCCEEDED), NOTHING);
+        assert_eq!(machine.at(800_000, Event::Tick), FETCH);
+        assert_eq!(machine.wakes_at(), END);
+        assert_eq!(machine.at(END, Event::Tick), WITHDRAW);
+        assert_eq!(machine.at(END + 1000, SUCCEEDED), NOTHING);
         assert!(machine.0.held_until.is_some());
     }
 }

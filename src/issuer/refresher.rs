@@ -13,7 +13,7 @@ use super::metadata::Configured;
 use super::refresh::{Event, Policy, State};
 use super::source::{Attempt, AttemptError, Keys, Location, Memory, Source};
 use super::status::{Failure, Report};
-use super::{Issuer, Progress, Settings, lock};
+use super::{Issuer, Progress, Settings, cut, lock};
 use crate::clock::Clock;
 use crate::jose::{UnusableKey, VerificationKey};
 use crate::readiness::Latch;
@@ -41,7 +41,7 @@ pub enum InvalidSettings {
 
 impl Issuer {
     /// An issuer without keys yet, and the writer that fetches them.
-    pub fn with_refresher(settings: Settings, clock: Clock) -> Result<(Arc<Self>, Refresher), InvalidSettings> {
+    pub fn new(settings: Settings, clock: Clock) -> Result<(Arc<Self>, Refresher), InvalidSettings> {
         let unusable = |error: fetch::UnusableTls| InvalidSettings::Tls(error.to_string());
         let fetcher = Fetcher::new(&settings.roots, clock.clone()).map_err(unusable)?;
         let source = Arc::new(Source {
@@ -50,7 +50,7 @@ impl Issuer {
             allowed_algorithms: settings.allowed_algorithms,
             timeout: settings.timeout,
         });
-        let issuer = Arc::new(Self::new(settings));
+        let issuer = Arc::new(Self::without_keys(settings));
         let refresher = Refresher { issuer: Arc::clone(&issuer), source, clock };
         Ok((issuer, refresher))
     }
@@ -93,8 +93,8 @@ impl Refresher {
             if actions.withdraw {
                 writer.withdraw();
             }
-            let wake_at = state.wake_at(&policy).map(|at| origin + at);
-            writer.announce(event, actions.fetch, state.next_attempt(&policy).map(|at| origin + at));
+            let wake_at = state.wake_at(&policy).and_then(|at| origin.checked_add(at));
+            writer.announce(event, actions.fetch, state.next_attempt(&policy).and_then(|at| origin.checked_add(at)));
             if actions.fetch {
                 attempts.spawn(Arc::clone(&source).attempt(memory.clone()));
             }
@@ -228,7 +228,7 @@ impl Writer {
         if next.generation() != self.held.generation() {
             let (added, removed) = (kids(&mut next.without(&self.held)), kids(&mut self.held.without(next)));
             let (issuer, keys) = (self.issuer.identifier(), next.keys().len());
-            tracing::info!(issuer, keys, added, removed, "keys changed");
+            tracing::info!(issuer, keys, added = cut(&added, 1024), removed = cut(&removed, 1024), "keys changed");
         }
     }
 
@@ -236,7 +236,7 @@ impl Writer {
     fn log_unusable(&mut self, keys: &[UnusableKey]) {
         let of = |key: &UnusableKey| (key.kid.clone(), key.reason.clone());
         for key in keys.iter().filter(|key| !self.logged.contains(&of(key))) {
-            let (issuer, kid) = (self.issuer.identifier(), key.kid.as_deref());
+            let (issuer, kid) = (self.issuer.identifier(), key.kid.as_deref().map(|kid| cut(kid, 128)));
             tracing::warn!(issuer, kid, reason = key.reason, "unusable key skipped");
         }
         self.logged = keys.iter().map(of).collect();

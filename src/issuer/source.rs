@@ -12,7 +12,7 @@ use super::metadata::{self, Configured, Discovered, DiscoveryError, Form};
 use crate::jose::{AlgorithmSet, JwkSet, MalformedJwkSet};
 
 /// How long what discovery found is used without asking again.
-const DISCOVERY_LIFE: Duration = Duration::from_hours(1);
+const DISCOVERY_LIFE: Duration = Duration::from_secs(60 * 60);
 
 /// Where an issuer's keys come from.
 pub(super) struct Source {
@@ -164,7 +164,7 @@ impl Source {
 
 fn reasons(set: &JwkSet) -> String {
     let one = |key: &crate::jose::UnusableKey| match &key.kid {
-        Some(kid) => format!("{kid:?}: {}", key.reason),
+        Some(kid) => format!("{:?}: {}", super::cut(kid, 128), key.reason),
         None => key.reason.clone(),
     };
     let reasons: Vec<_> = set.unusable.iter().take(4).map(one).collect();

@@ -1,5 +1,6 @@
 //! From a header field to a verified token.
 
+mod cache;
 pub mod claims;
 pub mod claims_headers;
 pub mod credentials;

@@ -1,5 +1,6 @@
 //! The line of checks between a token and trust in it.
 
+use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -7,11 +8,12 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue};
 
 use super::Credentials;
-use super::claims::Expectations;
+use super::cache::TokenCache;
+use super::claims::{Expectations, Validity};
 use super::claims_headers;
 use crate::clock::NumericDate;
 use crate::denial::Denial;
-use crate::issuer::{Candidates, Issuer, Issuers};
+use crate::issuer::{Candidates, Issuer, Issuers, KeyIdentity};
 use crate::jose::{ClaimsSet, CompactJws};
 
 /// Verifies the tokens of one worker.
@@ -20,6 +22,7 @@ pub struct Verifier {
     issuers: Issuers,
     expectations: Expectations,
     headers: claims_headers::Settings,
+    cache: Option<TokenCache>,
 }
 
 /// A verified token (RFC 6749 §1.4). Only [`Verifier::verify`] makes one.
@@ -28,22 +31,61 @@ pub struct AccessToken(Rc<Verified>);
 
 struct Verified {
     headers: Box<[(HeaderName, HeaderValue)]>,
+    validity: Validity,
+    issuer: Arc<Issuer>,
+    key: KeyIdentity,
+    /// The newest generation of the issuer's keys that is known to have `key`.
+    generation: Cell<u64>,
 }
 
 impl Verifier {
-    /// A verifier of these issuers' tokens.
-    pub const fn new(issuers: Issuers, expectations: Expectations, headers: claims_headers::Settings) -> Self {
-        Self { issuers, expectations, headers }
+    /// A verifier of these issuers' tokens, which remembers so many bytes of them.
+    pub fn new(
+        issuers: Issuers,
+        expectations: Expectations,
+        headers: claims_headers::Settings,
+        cache_size: u64,
+    ) -> Self {
+        Self { issuers, expectations, headers, cache: TokenCache::new(cache_size) }
     }
 
-    /// Verifies a token at the time `now`: its form, its issuer, its signature, its claims, in this order.
+    /// Verifies a token at the time `now`, or recognises it.
     pub async fn verify(&self, credentials: &Credentials<'_>, now: NumericDate) -> Result<AccessToken, Denial> {
-        let jws = CompactJws::parse(credentials.token())?;
+        let token = credentials.token();
+        let Some(cache) = &self.cache else { return self.verify_anew(token, now).await };
+        if let Some(known) = cache.accepted(token) {
+            if known.has_key() {
+                // Expired for good, or the clock was set: either way it is not for long.
+                return self.expectations.check_time(&known.0.validity, now).map(|()| known);
+            }
+            cache.forget(token);
+        } else if let Some(refusal) = cache.refused(token, now)
+            && refusal.epoch == self.issuers.epoch()
+        {
+            return Err(refusal.denial);
+        }
+        let epoch = self.issuers.epoch();
+        let verified = self.verify_anew(token, now).await;
+        match &verified {
+            Ok(accepted) => cache.accept(token, accepted.clone()),
+            Err(denial) => cache.refuse(token, denial, epoch, now),
+        }
+        verified
+    }
+
+    /// Its form, its issuer, its signature, its claims, in this order.
+    async fn verify_anew(&self, token: &str, now: NumericDate) -> Result<AccessToken, Denial> {
+        let jws = CompactJws::parse(token)?;
         let issuer = self.select(&jws)?;
-        let claims = verify_signature(issuer, &jws).await?;
-        self.expectations.check(&claims, issuer.identifier(), now)?;
-        let headers = self.headers.encode(&claims)?;
-        Ok(AccessToken(Rc::new(Verified { headers })))
+        let signed = verify_signature(issuer, &jws).await?;
+        let validity = self.expectations.check(&signed.claims, issuer.identifier(), now)?;
+        Ok(AccessToken(Rc::new(Verified {
+            headers: self.headers.encode(&signed.claims)?,
+            validity,
+            issuer: Arc::clone(issuer),
+            key: signed.key,
+            generation: Cell::new(signed.generation),
+        })))
     }
 
     /// The issuer that the token names; what it names it with is not trusted yet and only compared.
@@ -53,8 +95,15 @@ impl Verifier {
     }
 }
 
+/// Claims with the key that signed them.
+struct Signed {
+    claims: ClaimsSet,
+    key: KeyIdentity,
+    generation: u64,
+}
+
 /// Tries the keys that fit. A known `kid` has one answer; without one, a miss may mean that our keys are old.
-async fn verify_signature(issuer: &Issuer, jws: &CompactJws<'_>) -> Result<ClaimsSet, Denial> {
+async fn verify_signature(issuer: &Issuer, jws: &CompactJws<'_>) -> Result<Signed, Denial> {
     let candidates = issuer.key(jws.header()).await?;
     match verify_with(&candidates, jws) {
         Err(Denial::InvalidSignature(_)) if jws.header().kid().is_none() => {
@@ -65,11 +114,13 @@ async fn verify_signature(issuer: &Issuer, jws: &CompactJws<'_>) -> Result<Claim
 }
 
 /// With the first key that fits; two may share a `kid`, or have none (RFC 7517 §4.5).
-fn verify_with(candidates: &Candidates, jws: &CompactJws<'_>) -> Result<ClaimsSet, Denial> {
+fn verify_with(candidates: &Candidates, jws: &CompactJws<'_>) -> Result<Signed, Denial> {
     let mut refused = Denial::InvalidSignature("no key fits".into());
     for key in candidates.iter() {
         match key.verify(jws) {
-            Ok(claims) => return Ok(claims),
+            Ok(claims) => {
+                return Ok(Signed { claims, key: KeyIdentity::of(key), generation: candidates.generation() });
+            }
             Err(denial) => refused = denial,
         }
     }
@@ -80,6 +131,22 @@ impl AccessToken {
     /// The headers that tell the origin who is calling.
     pub fn headers(&self) -> &[(HeaderName, HeaderValue)] {
         &self.0.headers
+    }
+
+    /// What it takes in memory, the token's own text apart, in bytes.
+    pub(super) fn size(&self) -> u64 {
+        let sizes = self.headers().iter().map(|(_, value)| value.len() + size_of::<(HeaderName, HeaderValue)>());
+        (sizes.sum::<usize>() + size_of::<Verified>()) as u64
+    }
+
+    /// Whether the key that signed it is still one of its issuer's.
+    fn has_key(&self) -> bool {
+        let Some(keys) = self.0.issuer.keys() else { return false };
+        let has_key = keys.generation() == self.0.generation.get() || keys.contains(&self.0.key);
+        if has_key {
+            self.0.generation.set(keys.generation());
+        }
+        has_key
     }
 }
 
