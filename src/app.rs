@@ -170,11 +170,11 @@ impl MakeHandler for MakeGateway {
 impl Handler for Gateway {
     type Body = AnswerBody;
 
-    async fn handle(&self, request: Request<Incoming>, peer: Peer) -> Response<AnswerBody> {
-        Self::handle(self, request, peer.address).await
+    async fn handle(&self, request: Request<Incoming>, peer: &Peer) -> Response<AnswerBody> {
+        Self::handle(self, request, peer.address, &peer.text).await
     }
 
-    fn refuse(&self, denial: Denial, peer: Peer) -> Response<AnswerBody> {
+    fn refuse(&self, denial: Denial, peer: &Peer) -> Response<AnswerBody> {
         Self::refuse(self, &denial, peer.address)
     }
 }

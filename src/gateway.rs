@@ -50,11 +50,18 @@ impl Gateway {
     }
 
     /// Answers one request, with the origin's response or with a denial. Dropped when the client goes away.
-    pub async fn handle(&self, request: Request<Incoming>, peer: IpAddr) -> Response<AnswerBody> {
+    ///
+    /// `peer_text` is the peer's address as it is forwarded.
+    pub async fn handle(
+        &self,
+        request: Request<Incoming>,
+        peer: IpAddr,
+        peer_text: &HeaderValue,
+    ) -> Response<AnswerBody> {
         let request_id = request_id(&request);
         let observation = Observation::begin(&self.log, &self.clock, &request, &request_id, peer);
         let closes = !request.body().is_end_stream();
-        match self.pass(request, Inbound { peer, request_id: &request_id }).await {
+        match self.pass(request, Inbound { peer, peer_text, request_id: &request_id }).await {
             Ok(response) => AnswerBody::forwarded(response, observation),
             Err(Unanswered::Denied(denial)) => self.deny(&denial, &request_id, closes, observation),
             Err(Unanswered::ClientGone) => {

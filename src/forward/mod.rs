@@ -65,6 +65,8 @@ pub enum ForwardToken {
 pub struct Inbound<'r> {
     /// Who sent it.
     pub peer: IpAddr,
+    /// The same as text.
+    pub peer_text: &'r HeaderValue,
     /// Its `X-Request-Id`.
     pub request_id: &'r HeaderValue,
 }

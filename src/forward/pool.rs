@@ -18,8 +18,6 @@ use crate::denial::Denial;
 
 /// The largest response head, in bytes; as large as a request's may be by default.
 const MAX_RESPONSE_HEAD: usize = 64 * 1024;
-/// The most fields of a response head: more than any origin sends.
-const MAX_RESPONSE_FIELDS: usize = 256;
 
 /// The connections that are idle. A clone is the same pool.
 #[derive(Clone, Debug)]
@@ -98,10 +96,7 @@ impl Pool {
     pub(super) async fn connect(&self) -> Result<Lease, Denial> {
         let io = connect(&self.0.upstream, self.0.connect_timeout).await?;
         let received = io.received();
-        let handshake = http1::Builder::new()
-            .max_buf_size(MAX_RESPONSE_HEAD)
-            .max_headers(MAX_RESPONSE_FIELDS)
-            .handshake(TokioIo::new(io));
+        let handshake = http1::Builder::new().max_buf_size(MAX_RESPONSE_HEAD).handshake(TokioIo::new(io));
         let (sender, driver) =
             handshake.await.map_err(|error| Denial::UpstreamUnreachable(error.to_string().into()))?;
         tokio::task::spawn_local(async move {

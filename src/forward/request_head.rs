@@ -1,6 +1,5 @@
 //! The head of a request: what is refused whoever sends it, and what the origin gets to see.
 
-use std::fmt::Write;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,9 +14,6 @@ use super::{ForwardToken, Inbound};
 use crate::denial::Denial;
 use crate::policy::Permit;
 
-/// How we name ourselves in `Via` (RFC 9110 §7.6.3).
-const VIA: &str = "1.1 claimgate";
-
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -28,18 +24,25 @@ pub fn check<B>(request: &Request<B>) -> Result<(), Denial> {
     if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
         return Err(Denial::MethodRefused);
     }
+    let mut has_expectation = false;
     for name in request.headers().keys() {
         let folded = fold(name.as_str());
         if folded != name.as_str() && is_framing_or_routing(&folded) {
             return Err(Denial::AmbiguousRequest(format!("{name} can be read as {folded}").into()));
         }
+        has_expectation |= *name == header::EXPECT;
     }
-    let mut expectations = request.headers().get_all(header::EXPECT).iter();
+    if has_expectation { check_expectation(request.headers()) } else { Ok(()) }
+}
+
+/// `100-continue`, once, is the only one there is (RFC 9110 §10.1.1).
+fn check_expectation(headers: &HeaderMap) -> Result<(), Denial> {
+    let mut expectations = headers.get_all(header::EXPECT).iter();
     let is_continue = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
-    if expectations.next().is_some_and(|value| !is_continue(value)) || expectations.next().is_some() {
-        return Err(Denial::ExpectationFailed);
+    match (expectations.next(), expectations.next()) {
+        (Some(expectation), None) if is_continue(expectation) => Ok(()),
+        _ => Err(Denial::ExpectationFailed),
     }
-    Ok(())
 }
 
 /// Writes request heads for the origin.
@@ -80,10 +83,9 @@ impl HeadWriter {
         headers.reserve(head.headers.len() + 8);
         let host = self.host(head)?;
         headers.insert(header::HOST, host.clone());
-        let is_trusted = self.is_trusted(inbound.peer);
-        self.copy(&head.headers, headers, is_trusted, inbound.peer);
-        append_forwarding(headers, host, inbound.peer);
-        append_via(headers, head);
+        let seen = self.copy(&head.headers, headers, inbound);
+        append_forwarding(headers, host, inbound, &seen);
+        headers.append(header::VIA, via(head.version));
         headers.insert(X_REQUEST_ID, inbound.request_id.clone());
         for (name, value) in permit.identity_headers() {
             headers.insert(name, value.clone());
@@ -104,34 +106,43 @@ impl HeadWriter {
     /// Whether a trailer of this name may pass.
     pub(super) fn may_pass_as_trailer(&self, name: &HeaderName) -> bool {
         let folded = fold(name.as_str());
-        !is_framing_or_routing(&folded) && !self.identity.contain(&folded) && !is_forwarding(&folded)
+        !is_framing_or_routing(&folded)
+            && !self.identity.contain(&folded)
+            && !matches!(class(&folded), Class::Forwarding)
     }
 
-    fn copy(&self, from: &HeaderMap, to: &mut HeaderMap, is_trusted: bool, peer: IpAddr) {
+    /// Copies what passes in one go; tells what was met on the way.
+    fn copy(&self, from: &HeaderMap, to: &mut HeaderMap, inbound: &Inbound<'_>) -> Seen {
         let nominated = Nominated::by(from);
+        let mut seen = Seen::default();
         for (name, value) in from {
             let folded = fold(name.as_str());
-            if nominated.contain(name.as_str()) || self.identity.contain(&folded) || is_ours_to_write(&folded) {
+            if nominated.contain(name.as_str()) || self.identity.contain(&folded) {
                 continue;
             }
-            if is_forwarding(&folded) {
-                if is_trusted && folded == name.as_str() {
+            match class(&folded) {
+                Class::OursToWrite => seen.te |= *name == header::TE,
+                Class::Forwarding if folded == name.as_str() && self.is_trusted(inbound.peer) => {
+                    seen.forwarding = true;
                     to.append(name, value.clone());
-                } else {
-                    self.warn_of_untrusted(peer);
                 }
-            } else if *name == header::TRAILER {
-                if let Some(value) = announced_trailers(value, |name| self.may_pass_as_trailer(name)) {
-                    to.append(name, value);
+                Class::Forwarding => self.warn_of_untrusted(inbound.peer),
+                Class::Trailer => {
+                    if let Some(value) = announced_trailers(value, |name| self.may_pass_as_trailer(name)) {
+                        to.append(name, value);
+                    }
                 }
-            } else if *name != header::AUTHORIZATION || self.forward_token == ForwardToken::Keep {
-                to.append(name, value.clone());
+                Class::Authorization if self.forward_token == ForwardToken::Strip => {}
+                Class::Authorization | Class::Other => {
+                    to.append(name, value.clone());
+                }
             }
         }
-        if takes_trailers(from) {
+        if seen.te && takes_trailers(from) {
             to.insert(header::TE, HeaderValue::from_static("trailers"));
             to.insert(header::CONNECTION, HeaderValue::from_static("te"));
         }
+        seen
     }
 
     fn is_trusted(&self, peer: IpAddr) -> bool {
@@ -159,49 +170,69 @@ fn origin_form(uri: &Uri) -> Result<Uri, Denial> {
     Ok(Uri::from(target))
 }
 
-/// What a proxy tells of the connection before it; believed from a trusted proxy only.
-fn is_forwarding(folded: &str) -> bool {
-    matches!(
-        folded,
+/// What was met while copying.
+#[derive(Default)]
+struct Seen {
+    te: bool,
+    /// A trusted proxy's forwarding fields.
+    forwarding: bool,
+}
+
+/// What is to be done with a field of this name.
+enum Class {
+    /// What a proxy tells of the connection before it; believed from a trusted proxy only.
+    Forwarding,
+    /// Never copied: written afresh, fulfilled here, or (`Proxy`) an attack on CGI scripts (CVE-2016-5385).
+    OursToWrite,
+    Trailer,
+    Authorization,
+    Other,
+}
+
+fn class(folded: &str) -> Class {
+    match folded {
         "forwarded"
-            | "x-forwarded-for"
-            | "x-forwarded-proto"
-            | "x-forwarded-host"
-            | "x-forwarded-port"
-            | "x-forwarded-prefix"
-            | "x-real-ip"
-            | "x-original-url"
-            | "x-rewrite-url"
-            | "x-forwarded-client-cert"
-    )
+        | "x-forwarded-for"
+        | "x-forwarded-proto"
+        | "x-forwarded-host"
+        | "x-forwarded-port"
+        | "x-forwarded-prefix"
+        | "x-real-ip"
+        | "x-original-url"
+        | "x-rewrite-url"
+        | "x-forwarded-client-cert" => Class::Forwarding,
+        "host" | "expect" | "proxy" | "x-request-id" | "http2-settings" => Class::OursToWrite,
+        "trailer" => Class::Trailer,
+        "authorization" => Class::Authorization,
+        folded if is_hop_by_hop(folded) => Class::OursToWrite,
+        _ => Class::Other,
+    }
 }
 
-/// What is never copied: written afresh, fulfilled here, or (`Proxy`) an attack on CGI scripts (CVE-2016-5385).
-fn is_ours_to_write(folded: &str) -> bool {
-    is_hop_by_hop(folded) || matches!(folded, "host" | "expect" | "proxy" | "via" | "x-request-id" | "http2-settings")
-}
-
-fn append_forwarding(headers: &mut HeaderMap, host: HeaderValue, peer: IpAddr) {
-    let mut chain = BytesMut::with_capacity(48);
+fn append_forwarding(headers: &mut HeaderMap, host: HeaderValue, inbound: &Inbound<'_>, seen: &Seen) {
+    let proto = HeaderValue::from_static("http");
+    if !seen.forwarding {
+        headers.insert(X_FORWARDED_FOR, inbound.peer_text.clone());
+        headers.insert(X_FORWARDED_PROTO, proto);
+        headers.insert(X_FORWARDED_HOST, host);
+        return;
+    }
+    let mut chain = BytesMut::new();
     for before in headers.get_all(X_FORWARDED_FOR) {
         chain.extend_from_slice(before.as_bytes());
         chain.extend_from_slice(b", ");
     }
-    // Writing into memory does not fail.
-    let _ = write!(chain, "{peer}");
-    if let Ok(value) = HeaderValue::from_maybe_shared(chain.freeze()) {
-        headers.insert(X_FORWARDED_FOR, value);
+    chain.extend_from_slice(inbound.peer_text.as_bytes());
+    if let Ok(chain) = HeaderValue::from_maybe_shared(chain.freeze()) {
+        headers.insert(X_FORWARDED_FOR, chain);
     }
-    headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
+    headers.entry(X_FORWARDED_PROTO).or_insert(proto);
     headers.entry(X_FORWARDED_HOST).or_insert(host);
 }
 
-fn append_via(headers: &mut HeaderMap, head: &request::Parts) {
-    for before in head.headers.get_all(header::VIA) {
-        headers.append(header::VIA, before.clone());
-    }
-    let own = if head.version == Version::HTTP_10 { "1.0 claimgate" } else { VIA };
-    headers.append(header::VIA, HeaderValue::from_static(own));
+/// How we name ourselves (RFC 9110 §7.6.3): by the protocol that the request came in.
+fn via(version: Version) -> HeaderValue {
+    HeaderValue::from_static(if version == Version::HTTP_10 { "1.0 claimgate" } else { "1.1 claimgate" })
 }
 
 fn is_private(address: IpAddr) -> bool {

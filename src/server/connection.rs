@@ -21,6 +21,7 @@ use super::{Handler, Peer};
 
 /// Serves one connection until it closes.
 pub(super) async fn serve<H: Handler>(stream: TcpStream, peer: Peer, worker: Rc<Worker<H>>) {
+    let peer = Rc::new(peer);
     let connection = Rc::new(worker.connection());
     // hyper's buffers are made for a client that speaks.
     let watch = worker.drain.watch();
@@ -30,7 +31,7 @@ pub(super) async fn serve<H: Handler>(stream: TcpStream, peer: Peer, worker: Rc<
     let io = ClientIo::new(stream, Rc::clone(&connection), Rc::clone(&worker.scratch));
     let service = service_fn(|request| {
         let exchange = Exchange(Rc::clone(&connection));
-        answer(request, peer, Rc::clone(&worker), exchange)
+        answer(request, Rc::clone(&peer), Rc::clone(&worker), exchange)
     });
     let mut http = pin!(builder(&worker).serve_connection(io, service));
     let mut is_closing = false;
@@ -78,22 +79,22 @@ fn builder<H: Handler>(worker: &Worker<H>) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         .header_read_timeout(None)
-        // `Wire` has its own limits and answers for them; hyper's come after.
-        .max_headers(super::wire::MAX_FIELDS + 1)
+        // `Wire` has its own limits and answers for them; hyper's come after. Its default of 100 fields is ours too: set,
+        // it would be two allocations per head.
         .max_buf_size(worker.max_head + 4096);
     builder
 }
 
 async fn answer<H: Handler>(
     request: Request<Incoming>,
-    peer: Peer,
+    peer: Rc<Peer>,
     worker: Rc<Worker<H>>,
     exchange: Exchange,
 ) -> Result<Response<Tracked<H::Body>>, Infallible> {
     let refusal = exchange.0.begin(!request.body().is_end_stream());
     let mut response = match refusal {
-        Some(denial) => worker.handler.refuse(denial, peer),
-        None => worker.handler.handle(request, peer).await,
+        Some(denial) => worker.handler.refuse(denial, &peer),
+        None => worker.handler.handle(request, &peer).await,
     };
     if worker.drain.stage() > Stage::Serve {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

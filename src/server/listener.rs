@@ -119,7 +119,7 @@ impl Server {
             (0..count).map(|step| (self.next + step) % count).min_by_key(|at| self.workers.get(*at).map(Handle::load));
         if let Some((at, worker)) = fewest.and_then(|at| Some((at, self.workers.get(at)?))) {
             self.next = (at + 1) % count;
-            worker.serve(stream, Peer { address: address.ip().to_canonical() });
+            worker.serve(stream, Peer::new(address.ip()));
         }
     }
 

@@ -15,7 +15,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 
@@ -47,10 +47,21 @@ pub struct Settings {
 }
 
 /// Who is at the other end of a connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Peer {
     /// Its address; an IPv4 one that came in over IPv6 is an IPv4 one again.
     pub address: IpAddr,
+    /// The same as text, which is the same for all of its requests.
+    pub text: HeaderValue,
+}
+
+impl Peer {
+    fn new(address: IpAddr) -> Self {
+        let address = address.to_canonical();
+        // Digits, dots and colons always are a header value.
+        let text = HeaderValue::try_from(address.to_string()).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
+        Self { address, text }
+    }
 }
 
 /// Answers the requests of one worker.
@@ -59,10 +70,10 @@ pub trait Handler: 'static {
     type Body: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static;
 
     /// Answers one request. Dropped when the client goes away.
-    fn handle(&self, request: Request<Incoming>, peer: Peer) -> impl Future<Output = Response<Self::Body>>;
+    fn handle(&self, request: Request<Incoming>, peer: &Peer) -> impl Future<Output = Response<Self::Body>>;
 
     /// Answers what never became a request; the connection then closes.
-    fn refuse(&self, denial: Denial, peer: Peer) -> Response<Self::Body>;
+    fn refuse(&self, denial: Denial, peer: &Peer) -> Response<Self::Body>;
 }
 
 /// Makes each worker's [`Handler`], on that worker's thread and inside its runtime.

@@ -26,8 +26,8 @@ const ESTIMATED_SIZE: u64 = 2048;
 /// The tokens that one worker has seen.
 #[derive(Debug)]
 pub(super) struct TokenCache {
-    accepted: RefCell<Cache<Box<str>, AccessToken, Size>>,
-    refused: RefCell<Cache<Box<str>, Refusal, Size>>,
+    accepted: RefCell<Cache<Box<[u8]>, AccessToken, Size>>,
+    refused: RefCell<Cache<Box<[u8]>, Refusal, Size>>,
 }
 
 /// A refusal that asking again cannot change soon.
@@ -51,22 +51,22 @@ impl TokenCache {
     }
 
     /// The accepted token of this text.
-    pub(super) fn accepted(&self, token: &str) -> Option<AccessToken> {
+    pub(super) fn accepted(&self, token: &[u8]) -> Option<AccessToken> {
         self.accepted.borrow().get(token).cloned()
     }
 
     /// Remembers an accepted token.
-    pub(super) fn accept(&self, text: &str, token: AccessToken) {
+    pub(super) fn accept(&self, text: &[u8], token: AccessToken) {
         self.accepted.borrow_mut().insert(text.into(), token);
     }
 
     /// Forgets a token that is not to be accepted any more.
-    pub(super) fn forget(&self, token: &str) {
+    pub(super) fn forget(&self, token: &[u8]) {
         self.accepted.borrow_mut().remove(token);
     }
 
     /// The refusal of this token, while it holds.
-    pub(super) fn refused(&self, token: &str, now: NumericDate) -> Option<Refusal> {
+    pub(super) fn refused(&self, token: &[u8], now: NumericDate) -> Option<Refusal> {
         let mut refusal = self.refused.borrow().get(token).filter(|refusal| now < refusal.until).cloned()?;
         if let Denial::Expired { now: then, .. } = &mut refusal.denial {
             *then = now;
@@ -75,7 +75,7 @@ impl TokenCache {
     }
 
     /// Remembers a refusal, unless it may pass.
-    pub(super) fn refuse(&self, token: &str, denial: &Denial, epoch: u64, now: NumericDate) {
+    pub(super) fn refuse(&self, token: &[u8], denial: &Denial, epoch: u64, now: NumericDate) {
         if is_lasting(denial) {
             let refusal = Refusal { denial: denial.clone(), epoch, until: now.plus(REFUSED_FOR) };
             self.refused.borrow_mut().insert(token.into(), refusal);
@@ -108,14 +108,14 @@ const fn is_lasting(denial: &Denial) -> bool {
 #[derive(Clone, Debug)]
 struct Size;
 
-impl Weighter<Box<str>, AccessToken> for Size {
-    fn weight(&self, text: &Box<str>, token: &AccessToken) -> u64 {
+impl Weighter<Box<[u8]>, AccessToken> for Size {
+    fn weight(&self, text: &Box<[u8]>, token: &AccessToken) -> u64 {
         OVERHEAD + text.len() as u64 + token.size()
     }
 }
 
-impl Weighter<Box<str>, Refusal> for Size {
-    fn weight(&self, text: &Box<str>, _: &Refusal) -> u64 {
+impl Weighter<Box<[u8]>, Refusal> for Size {
+    fn weight(&self, text: &Box<[u8]>, _: &Refusal) -> u64 {
         OVERHEAD + text.len() as u64
     }
 }

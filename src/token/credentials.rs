@@ -2,33 +2,46 @@
 
 use std::fmt;
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, header};
 
 use crate::denial::Denial;
 use crate::jose::MAX_TOKEN_SIZE;
 
-/// The raw token of a request. It never shows itself.
+/// The raw token of a request, as it stands behind the scheme. It never shows itself.
 #[derive(Clone, Copy)]
-pub struct Credentials<'r>(&'r str);
+pub struct Credentials<'r>(&'r [u8]);
 
 impl<'r> Credentials<'r> {
-    /// The one Bearer token in these fields.
+    /// The one Bearer token in these fields; whether it can be one at all is [`Credentials::token`]'s to say.
     pub fn from_headers(headers: &'r HeaderMap) -> Result<Self, Denial> {
         let mut fields = headers.get_all(header::AUTHORIZATION).iter();
-        let field = fields.next().ok_or(Denial::TokenMissing)?;
+        let field = fields.next().ok_or(Denial::TokenMissing)?.as_bytes();
         if fields.next().is_some() {
             return Err(Denial::MultipleTokens);
         }
-        let token = bearer_token(field)?;
-        if token.len() > MAX_TOKEN_SIZE {
-            return Err(Denial::TokenTooLarge { size: token.len(), limit: MAX_TOKEN_SIZE });
+        match field.split_at_checked(SCHEME.len()) {
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case(SCHEME) => Ok(Self(trim_spaces(token))),
+            _ => Err(not_bearer(field)),
         }
-        Ok(Self(token))
     }
 
-    /// The token itself.
-    pub const fn token(&self) -> &'r str {
+    /// The bytes, to be compared with those of known tokens.
+    pub const fn as_bytes(&self) -> &'r [u8] {
         self.0
+    }
+
+    /// The token, if it has the form of one. A token that is known has.
+    pub fn token(&self) -> Result<&'r str, Denial> {
+        match std::str::from_utf8(self.0) {
+            Ok(token) if !is_token68(token) => {
+                Err(if token.contains(',') { Denial::MultipleTokens } else { Denial::MalformedCredentials })
+            }
+            Ok(token) if token.len() > MAX_TOKEN_SIZE => {
+                Err(Denial::TokenTooLarge { size: token.len(), limit: MAX_TOKEN_SIZE })
+            }
+            Ok(token) => Ok(token),
+            Err(_) => Err(Denial::MalformedCredentials),
+        }
     }
 }
 
@@ -38,30 +51,25 @@ impl fmt::Debug for Credentials<'_> {
     }
 }
 
-fn bearer_token(field: &HeaderValue) -> Result<&str, Denial> {
-    let field = field.to_str().map_err(|_| Denial::MalformedCredentials)?;
-    let (scheme, rest) = field.split_once(' ').unwrap_or((field, ""));
-    if !scheme.eq_ignore_ascii_case("Bearer") {
-        return Err(not_bearer(scheme, rest));
-    }
-    let token = rest.trim_start_matches(' ');
-    if is_token68(token) {
-        Ok(token)
-    } else if token.contains(',') {
-        Err(Denial::MultipleTokens)
-    } else {
-        Err(Denial::MalformedCredentials)
-    }
+fn trim_spaces(bytes: &[u8]) -> &[u8] {
+    let start = bytes.iter().position(|byte| *byte != b' ').unwrap_or(bytes.len());
+    bytes.get(start..).unwrap_or_default()
 }
 
-fn not_bearer(scheme: &str, rest: &str) -> Denial {
+/// RFC 6750 §2.1, RFC 9110 §11.1: in any case, and one space at least.
+const SCHEME: &[u8] = b"bearer ";
+
+fn not_bearer(field: &[u8]) -> Denial {
+    let Ok(field) = std::str::from_utf8(field) else { return Denial::MalformedCredentials };
+    let (scheme, rest) = field.split_once(' ').unwrap_or((field, ""));
     let is_pair = rest.split(',').skip(1).any(|part| {
-        let part = part.trim_start().as_bytes();
-        part.get(..7).is_some_and(|start| start.eq_ignore_ascii_case(b"bearer "))
+        let start = part.trim_start().as_bytes().get(..SCHEME.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(SCHEME))
     });
+    let is_scheme = !scheme.is_empty() && scheme.bytes().all(is_tchar) && !scheme.eq_ignore_ascii_case("bearer");
     if is_pair {
         Denial::MultipleTokens
-    } else if !scheme.is_empty() && scheme.bytes().all(is_tchar) {
+    } else if is_scheme {
         Denial::UnsupportedScheme
     } else {
         Denial::MalformedCredentials
@@ -84,6 +92,8 @@ fn is_tchar(byte: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     fn token_of(fields: &[&str]) -> Result<String, Denial> {
@@ -91,7 +101,7 @@ mod tests {
         for field in fields {
             headers.append(header::AUTHORIZATION, HeaderValue::from_bytes(field.as_bytes()).unwrap());
         }
-        Credentials::from_headers(&headers).map(|credentials| credentials.token().to_owned())
+        Credentials::from_headers(&headers)?.token().map(str::to_owned)
     }
 
     #[test]
@@ -141,6 +151,6 @@ mod tests {
 
     #[test]
     fn credentials_do_not_show_their_token() {
-        assert_eq!(format!("{:?}", Credentials("secret")), "Credentials([redacted])");
+        assert_eq!(format!("{:?}", Credentials(b"secret")), "Credentials([redacted])");
     }
 }

@@ -51,24 +51,24 @@ impl Verifier {
 
     /// Verifies a token at the time `now`, or recognises it.
     pub async fn verify(&self, credentials: &Credentials<'_>, now: NumericDate) -> Result<AccessToken, Denial> {
-        let token = credentials.token();
-        let Some(cache) = &self.cache else { return self.verify_anew(token, now).await };
-        if let Some(known) = cache.accepted(token) {
+        let Some(cache) = &self.cache else { return self.verify_anew(credentials.token()?, now).await };
+        let text = credentials.as_bytes();
+        if let Some(known) = cache.accepted(text) {
             if known.has_key() {
                 // Expired for good, or the clock was set: either way it is not for long.
                 return self.expectations.check_time(&known.0.validity, now).map(|()| known);
             }
-            cache.forget(token);
-        } else if let Some(refusal) = cache.refused(token, now)
+            cache.forget(text);
+        } else if let Some(refusal) = cache.refused(text, now)
             && refusal.epoch == self.issuers.epoch()
         {
             return Err(refusal.denial);
         }
         let epoch = self.issuers.epoch();
-        let verified = self.verify_anew(token, now).await;
+        let verified = self.verify_anew(credentials.token()?, now).await;
         match &verified {
-            Ok(accepted) => cache.accept(token, accepted.clone()),
-            Err(denial) => cache.refuse(token, denial, epoch, now),
+            Ok(accepted) => cache.accept(text, accepted.clone()),
+            Err(denial) => cache.refuse(text, denial, epoch, now),
         }
         verified
     }

@@ -7,7 +7,7 @@ use crate::denial::Denial;
 /// The most bytes of a request target.
 const MAX_TARGET: usize = 16 * 1024;
 /// The most header fields of a request.
-pub(in crate::server) const MAX_FIELDS: usize = 100;
+const MAX_FIELDS: usize = 100;
 
 /// How long the body is (RFC 9112 §6.3).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

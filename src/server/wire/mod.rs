@@ -12,7 +12,6 @@ use bytes::{Buf, BytesMut};
 
 use self::chunked::Chunked;
 pub(super) use self::chunked::MalformedChunk;
-pub(super) use self::head::MAX_FIELDS;
 use self::head::{Framing, Scan};
 use crate::denial::Denial;
 
