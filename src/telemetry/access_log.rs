@@ -60,6 +60,9 @@ pub struct Record<'r> {
     pub token_sha256: Option<&'r str>,
     /// From its head to the end of its answer, in milliseconds.
     pub duration_ms: f64,
+    /// What the origin answered, if it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream_status: Option<u16>,
     /// Bytes of the answer's body.
     pub bytes_out: u64,
 }
@@ -158,7 +161,7 @@ fn write_all(lines: &Receiver<String>, dropped: &AtomicU64, output: Box<dyn Writ
                         tell(dropped);
                         continue;
                     }
-                    Err(RecvTimeoutError::Disconnected) => return,
+                    Err(RecvTimeoutError::Disconnected) => return tell(dropped),
                 }
             }
         };
@@ -175,5 +178,123 @@ fn tell(dropped: &AtomicU64) {
     let count = dropped.swap(0, Ordering::Relaxed);
     if count > 0 {
         tracing::warn!(count, "lines of the access log were dropped: stdout is not read fast enough");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Mutex;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    /// Takes bytes when it is let.
+    #[derive(Clone, Default)]
+    struct Output {
+        written: Arc<Mutex<Vec<u8>>>,
+        gate: Arc<Mutex<()>>,
+    }
+
+    impl Write for Output {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _open = self.gate.lock().unwrap();
+            self.written.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Output {
+        fn lines(&self) -> Vec<String> {
+            String::from_utf8(self.written.lock().unwrap().clone()).unwrap().lines().map(str::to_owned).collect()
+        }
+    }
+
+    fn start(mode: Mode, format: LogFormat, output: &Output) -> AccessLog {
+        let settings = Settings { format, filter: "info".to_owned(), access_log: mode };
+        AccessLog::start(&settings, Box::new(output.clone())).unwrap()
+    }
+
+    fn record(request_id: &str) -> Record<'_> {
+        Record {
+            ts: "2026-11-23T10:00:00Z",
+            outcome: "denied",
+            status: 401,
+            reason: Some("expired"),
+            detail: Some("35 s ago, \"x\""),
+            method: Some("GET"),
+            path: Some("/a"),
+            request_id,
+            peer: [192, 0, 2, 1].into(),
+            token_sha256: None,
+            duration_ms: 0.125,
+            upstream_status: None,
+            bytes_out: 7,
+        }
+    }
+
+    #[test]
+    fn each_mode_wants_what_it_says() {
+        for (mode, wants) in [(Mode::Denied, [true, false]), (Mode::All, [true; 2]), (Mode::Off, [false; 2])] {
+            let log = start(mode, LogFormat::Json, &Output::default());
+            assert_eq!([true, false].map(|is_denied| log.wants(is_denied)), wants, "{mode:?}");
+        }
+    }
+
+    #[test]
+    fn everything_is_written_before_the_last_clone_is_gone() {
+        let output = Output::default();
+        let log = start(Mode::All, LogFormat::Json, &output);
+        let clone = log.clone();
+        for number in 0..1000 {
+            clone.write(&record(&number.to_string()));
+        }
+        drop((log, clone));
+        let lines = output.lines();
+        assert_eq!(lines.len(), 1000);
+        let last: Value = serde_json::from_str(&lines[999]).unwrap();
+        assert_eq!(
+            (&last["request_id"], &last["status"], &last["duration_ms"]),
+            (&"999".into(), &401.into(), &0.125.into())
+        );
+        assert_eq!((&last["detail"], last.get("token_sha256")), (&"35 s ago, \"x\"".into(), None));
+    }
+
+    #[test]
+    fn text_is_one_line_for_people() {
+        let output = Output::default();
+        start(Mode::All, LogFormat::Text, &output).write(&record("r1"));
+        let expected = "2026-11-23T10:00:00Z 192.0.2.1 \"GET /a\" 401 7 0.125ms expired (35 s ago, \"x\") r1";
+        assert_eq!(output.lines(), [expected]);
+    }
+
+    #[test]
+    fn a_reader_that_is_stuck_costs_lines_and_blocks_nobody() {
+        let output = Output::default();
+        let stuck = output.gate.lock().unwrap();
+        let log = start(Mode::All, LogFormat::Json, &output);
+        for _ in 0..3 * QUEUE {
+            log.write(&record("r"));
+        }
+        let dropped = log.queue.as_ref().unwrap().dropped.load(Ordering::Relaxed);
+        assert!(dropped >= QUEUE as u64, "{dropped}");
+        drop(stuck);
+        drop(log);
+        assert_eq!(output.lines().len() as u64, 3 * QUEUE as u64 - dropped);
+    }
+
+    #[test]
+    fn a_reader_that_stays_stuck_does_not_keep_the_process() {
+        let output = Output::default();
+        let _stuck = output.gate.lock().unwrap();
+        let log = start(Mode::All, LogFormat::Json, &output);
+        log.write(&record("r"));
+        let since = Instant::now();
+        drop(log);
+        assert!(since.elapsed() < 5 * FLUSH_TIME);
     }
 }

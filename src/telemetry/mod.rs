@@ -1,13 +1,16 @@
 //! Logging, and what became of each request.
 
 pub mod access_log;
+mod json_lines;
 mod observation;
 
-use std::io;
+use std::env;
+use std::io::{self, IsTerminal};
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::time::SystemTime;
 
+use self::json_lines::JsonLines;
 pub use self::observation::{Observation, Outcome};
 
 /// What is logged, and how.
@@ -33,13 +36,12 @@ pub enum LogFormat {
 /// Sends diagnostics to stderr from now on, for the whole process.
 pub fn init(settings: &Settings) {
     let filter = EnvFilter::try_new(&settings.filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
+    // Nothing but a terminal understands colours (https://no-color.org).
+    let has_colours = io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(has_colours);
     // A second call changes nothing; there is one process-wide destination.
     let _ = match settings.format {
-        LogFormat::Json => {
-            let lines = lines.json().flatten_event(true).with_timer(SystemTime);
-            lines.with_current_span(false).with_span_list(false).try_init()
-        }
-        LogFormat::Text => lines.with_timer(SystemTime).try_init(),
+        LogFormat::Json => lines.event_format(JsonLines).try_init(),
+        LogFormat::Text => lines.with_target(false).with_timer(SystemTime).try_init(),
     };
 }

@@ -1,5 +1,6 @@
 //! What became of one request, told exactly once.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -105,20 +106,22 @@ impl Observation {
             reason: denial.map(|denial| denial.row().reason),
             detail: denial.and_then(Denial::logged_detail).as_deref(),
             method: self.target.as_ref().map(|(method, _)| method.as_str()),
-            path: self.target.as_ref().map(|(_, uri)| shown(uri)),
+            path: self.target.as_ref().map(|(_, uri)| shown(uri.path())).as_deref(),
             request_id: self.request_id.to_str().unwrap_or_default(),
             peer: self.peer,
             token_sha256: self.authorization.as_ref().map(fingerprint).as_deref(),
             duration_ms: (duration.as_secs_f64() * 1e6).round() / 1e3,
+            upstream_status: matches!(self.outcome, Outcome::Forwarded(_)).then_some(status),
             bytes_out: self.bytes_out,
         });
     }
 }
 
-/// The path without the query, which may hold what nobody should log.
-fn shown(uri: &Uri) -> &str {
-    let path = uri.path();
-    path.get(..path.floor_char_boundary(MAX_PATH)).unwrap_or_default()
+/// The path without the query, which may hold what nobody should log; nor may what a terminal obeys.
+fn shown(path: &str) -> Cow<'_, str> {
+    let is_plain = |byte: &u8| byte.is_ascii_graphic() && *byte != b'"';
+    let cut = path.get(..path.floor_char_boundary(MAX_PATH)).unwrap_or_default();
+    if cut.as_bytes().iter().all(is_plain) { cut.into() } else { cut.escape_default().to_string().into() }
 }
 
 /// Enough to find two requests with the same token, too little to find the token.
@@ -128,4 +131,31 @@ fn fingerprint(authorization: &HeaderValue) -> String {
     let hash = digest::digest(&digest::SHA256, token.trim_ascii());
     let start = hash.as_ref().first_chunk().copied().unwrap_or_default();
     format!("{:08x}", u32::from_be_bytes(start))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_cut_and_cannot_break_its_line() {
+        let long = "/".repeat(MAX_PATH + 1);
+        for (path, expected) in [
+            ("/a/b'c%20", "/a/b'c%20"),
+            ("/a\"b", "/a\\\"b"),
+            ("/\u{1b}[2J\n", "/\\u{1b}[2J\\n"),
+            ("/\u{202e}\u{e9}", "/\\u{202e}\\u{e9}"),
+            (&long, &"/".repeat(MAX_PATH)),
+        ] {
+            assert_eq!(shown(path), expected);
+        }
+    }
+
+    #[test]
+    fn a_token_is_told_by_the_first_32_bits_of_its_sha_256_however_its_scheme_is_written() {
+        for value in ["Bearer abc", "bearer  abc ", "abc"] {
+            // FIPS 180-2, appendix B.1.
+            assert_eq!(fingerprint(&HeaderValue::from_static(value)), "ba7816bf", "{value}");
+        }
+    }
 }
