@@ -1,13 +1,22 @@
 //! The command line: every flag with its env twin, subcommands; strings only. What they mean is `config`'s to say.
 
+use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand};
 
+const USAGE: &str = "claimgate --upstream URL --issuer URL [--audience AUD] [OPTIONS]\n       claimgate demo";
+const ENVIRONMENT: &str = "Every flag can be an environment variable: --jwks-url is CLAIMGATE_JWKS_URL. A flag goes \
+before a variable.\nRepeatable flags take comma lists. Durations are such as 300ms, 30s or 5m; sizes such as 16KiB.";
+
 /// Lets a request through only with a JWT that its issuer really signed.
-///
-/// Every flag can be set by an environment variable: --jwks-url is `CLAIMGATE_JWKS_URL`. A flag goes before a variable.
-/// Repeatable flags take comma lists too.
 #[derive(Clone, Debug, Default, Parser)]
-#[command(name = "claimgate", version, args_conflicts_with_subcommands = true, max_term_width = 110)]
+#[command(
+    name = "claimgate",
+    version,
+    args_conflicts_with_subcommands = true,
+    override_usage = USAGE,
+    after_help = ENVIRONMENT,
+    mut_args(|argument| argument.hide_env(true))
+)]
 pub struct Flags {
     /// What to do instead of serving.
     #[command(subcommand)]
@@ -83,7 +92,7 @@ pub struct TokenFlags {
     #[arg(long, env = "CLAIMGATE_ALLOWED_ALG", value_name = "ALG", value_delimiter = ',')]
     pub allowed_alg: Vec<String>,
     /// Permits an `http://` issuer that is not on loopback
-    #[arg(long, env = "CLAIMGATE_INSECURE_ISSUER")]
+    #[arg(long, env = "CLAIMGATE_INSECURE_ISSUER", value_parser = BoolishValueParser::new())]
     pub insecure_issuer: bool,
     /// CA certificates to trust for the issuer, beside the usual ones (PEM)
     #[arg(long, env = "CLAIMGATE_ISSUER_CA_FILE", value_name = "FILE")]
@@ -113,7 +122,7 @@ pub struct RouteFlags {
     #[arg(long, env = "CLAIMGATE_SKIP_AUTH_ROUTE", value_name = "[METHOD=]PATH", value_delimiter = ',')]
     pub skip_auth_route: Vec<String>,
     /// CORS preflights need no token
-    #[arg(long, env = "CLAIMGATE_SKIP_AUTH_PREFLIGHT")]
+    #[arg(long, env = "CLAIMGATE_SKIP_AUTH_PREFLIGHT", value_parser = BoolishValueParser::new())]
     pub skip_auth_preflight: bool,
 }
 

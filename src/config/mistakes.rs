@@ -7,6 +7,13 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use clap::{Arg, CommandFactory};
+
+use super::environment::{Environment, twin};
+use crate::cli::Flags;
+
+/// How much of a value is shown, in characters.
+const MAX_SHOWN: usize = 256;
 
 /// What is wrong with the flags; not empty.
 #[derive(Debug, thiserror::Error)]
@@ -14,39 +21,92 @@ pub struct ConfigErrors(Vec<Mistake>);
 
 #[derive(Debug)]
 struct Mistake {
-    flag: &'static str,
+    place: Place,
     value: Option<String>,
     problem: String,
 }
 
+#[derive(Debug)]
+enum Place {
+    Flag(&'static str),
+    /// The variable of this flag.
+    Twin(&'static str),
+    /// A variable that is no flag's.
+    Variable(&'static str),
+}
+
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Mistake { flag, value, problem } in &self.0 {
-            write!(f, "error: --{flag}")?;
-            if let Some(value) = value {
-                write!(f, " {value:?}")?;
+        for Mistake { place, value, problem } in &self.0 {
+            match place {
+                Place::Flag(flag) | Place::Twin(flag) => write!(f, "error: --{flag}")?,
+                Place::Variable(name) => write!(f, "error: {name}")?,
             }
-            let env = flag.replace('-', "_").to_ascii_uppercase();
-            writeln!(f, ": {problem} (or CLAIMGATE_{env})")?;
+            if let Some(value) = value {
+                write!(f, " '{}'", shown(value))?;
+            }
+            if let Place::Twin(flag) = place {
+                write!(f, " (from {})", twin(flag))?;
+            }
+            writeln!(f, ": {problem}")?;
         }
         f.write_str("see claimgate --help")
     }
 }
 
-/// Collects mistakes, so that reading goes on after the first.
-#[derive(Debug, Default)]
-pub(super) struct Mistakes(RefCell<Vec<Mistake>>);
+/// As it was typed, but on one line of a bearable length.
+fn shown(value: &str) -> String {
+    let escaped = |character: char| match character {
+        ' '..='~' => character.to_string(),
+        _ => character.escape_default().to_string(),
+    };
+    let mut shown: String = value.chars().take(MAX_SHOWN).map(escaped).collect();
+    if value.chars().nth(MAX_SHOWN).is_some() {
+        shown += "…";
+    }
+    shown
+}
 
-impl Mistakes {
-    /// The value, or every mistake so far.
-    pub(super) fn or<T>(self, value: T) -> Result<T, ConfigErrors> {
-        let mistakes = self.0.into_inner();
-        if mistakes.is_empty() { Ok(value) } else { Err(ConfigErrors(mistakes)) }
+/// Collects mistakes, so that reading goes on after the first.
+#[derive(Debug)]
+pub(super) struct Mistakes<'e> {
+    environment: &'e Environment,
+    noted: RefCell<Vec<Mistake>>,
+}
+
+impl<'e> Mistakes<'e> {
+    /// None yet. The environment tells where a value came from.
+    pub(super) fn new(environment: &'e Environment) -> Self {
+        Self { environment, noted: RefCell::default() }
     }
 
-    /// Notes that a flag is needed or is in another's way.
+    /// The value, or every mistake so far, in the order of the help.
+    pub(super) fn or<T>(self, value: T) -> Result<T, ConfigErrors> {
+        let mut mistakes = self.noted.into_inner();
+        if mistakes.is_empty() {
+            return Ok(value);
+        }
+        let command = Flags::command();
+        let flags: Vec<_> = command.get_arguments().map(Arg::get_long).collect();
+        mistakes.sort_by_key(|mistake| match mistake.place {
+            Place::Flag(flag) | Place::Twin(flag) => flags.iter().position(|known| *known == Some(flag)),
+            Place::Variable(_) => None,
+        });
+        Err(ConfigErrors(mistakes))
+    }
+
+    /// Notes that a flag is in another's way.
     pub(super) fn note(&self, flag: &'static str, problem: impl Into<String>) {
-        self.0.borrow_mut().push(Mistake { flag, value: None, problem: problem.into() });
+        self.add(Place::Flag(flag), None, problem.into());
+    }
+
+    /// Notes that a flag is needed.
+    pub(super) fn missing(&self, flag: &'static str, what: &str) {
+        self.note(flag, format!("it is required (or {}): {what}", twin(flag)));
+    }
+
+    fn add(&self, place: Place, value: Option<&str>, problem: String) {
+        self.noted.borrow_mut().push(Mistake { place, value: value.map(str::to_owned), problem });
     }
 
     /// Reads one value; `None` when it is a mistake.
@@ -56,15 +116,37 @@ impl Mistakes {
         value: &str,
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
-        let problem = if value.trim().is_empty() {
+        let is_from_twin = self.environment.holds(flag, value);
+        self.read_at(if is_from_twin { Place::Twin(flag) } else { Place::Flag(flag) }, value, parse)
+    }
+
+    /// Reads a variable that is no flag's.
+    pub(super) fn read_variable<T, E: fmt::Display>(
+        &self,
+        name: &'static str,
+        value: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        self.read_at(Place::Variable(name), value, parse)
+    }
+
+    /// Spaces and line ends around a value come from lists and files, and are never meant.
+    fn read_at<T, E: fmt::Display>(
+        &self,
+        place: Place,
+        value: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        let trimmed = value.trim();
+        let problem = if trimmed.is_empty() {
             "it is empty; leave it out instead".to_owned()
         } else {
-            match parse(value) {
+            match parse(trimmed) {
                 Ok(read) => return Some(read),
                 Err(error) => error.to_string(),
             }
         };
-        self.0.borrow_mut().push(Mistake { flag, value: Some(value.to_owned()), problem });
+        self.add(place, Some(value), problem);
         None
     }
 

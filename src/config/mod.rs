@@ -1,10 +1,13 @@
 //! From flags to settings: typed, validated, every mistake at once.
 
+mod environment;
 mod mistakes;
+mod summary;
+#[cfg(test)]
+mod tests;
 mod values;
 
 use std::collections::HashSet;
-use std::env;
 use std::io::{IsTerminal, stderr};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
@@ -13,8 +16,8 @@ use std::time::Duration;
 
 use http::HeaderName;
 use http::uri::Authority;
-use tracing_subscriber::EnvFilter;
 
+use self::environment::Environment;
 pub use self::mistakes::ConfigErrors;
 use self::mistakes::Mistakes;
 use crate::cli::Flags;
@@ -53,6 +56,8 @@ pub struct Config {
     pub health_listen: Option<SocketAddr>,
     /// Where operators ask.
     pub admin_listen: Option<SocketAddr>,
+    /// What in the environment may surprise.
+    surprises: Vec<String>,
 }
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -65,18 +70,23 @@ const KIB: u64 = 1024;
 impl Config {
     /// Settings from flags and their environment twins, or everything that is wrong with them.
     pub fn resolve(flags: &Flags) -> Result<Self, ConfigErrors> {
-        let mistakes = Mistakes::default();
+        Self::resolve_in(&Environment::of_this_process(), flags)
+    }
+
+    fn resolve_in(environment: &Environment, flags: &Flags) -> Result<Self, ConfigErrors> {
+        let mistakes = Mistakes::new(environment);
         let claims_headers = claims_headers(flags, &mistakes);
-        let server = server(flags, &mistakes);
+        let stream_idle_timeout = stream_idle_timeout(flags, &mistakes);
+        let server = server(flags, stream_idle_timeout, &mistakes);
         let listen = &flags.listen;
         let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, 9180));
         let admin_listen =
             mistakes.or_default("admin-listen", listen.admin_listen.as_ref(), Some(admin), admin_address);
         let config = Self {
-            issuers: issuers(flags, &server, &mistakes),
+            issuers: issuers(flags, environment, &server, &mistakes),
             expectations: expectations(flags, &mistakes),
             policy: policy(flags, &mistakes),
-            forward: forward(flags, &claims_headers, &mistakes),
+            forward: forward(flags, &claims_headers, stream_idle_timeout, &mistakes),
             claims_headers,
             server,
             realm: mistakes.or_default("realm", flags.token.realm.as_ref(), "claimgate".to_owned(), values::realm),
@@ -94,6 +104,7 @@ impl Config {
                 values::address_or_off,
             ),
             admin_listen,
+            surprises: environment.warnings(),
         };
         mistakes.or(config)
     }
@@ -107,48 +118,38 @@ impl Config {
                     .to_owned(),
             );
         }
-        for issuer in self.issuers.iter().filter(|issuer| issuer.insecure) {
+        let is_insecure = |issuer: &&issuer::Settings| issuer.insecure && issuer.identifier.starts_with("http://");
+        for issuer in self.issuers.iter().filter(is_insecure) {
             warnings.push(format!("--insecure-issuer: keys of {} can be forged on the way", issuer.identifier));
         }
+        warnings.extend_from_slice(&self.surprises);
         warnings
     }
 
     /// The effective settings, for the first line of the log.
     pub fn summary(&self) -> String {
-        let issuers: Vec<_> = self.issuers.iter().map(|issuer| &*issuer.identifier).collect();
-        let audiences = &self.expectations.audiences;
-        format!(
-            "upstream=http://{} issuer={} audience={} allowed_alg={} leeway={} workers={} claims_header={} \
-             forward_token={:?} skip_auth_routes={} skip_auth_preflight={} trusted_proxies={} access_log={:?} \
-             drain_delay={} shutdown_grace_period={}",
-            self.forward.upstream,
-            issuers.join(","),
-            if audiences.is_empty() { "any".to_owned() } else { audiences.join(",") },
-            self.issuers.first().map_or(AlgorithmSet::EMPTY, |issuer| issuer.allowed_algorithms),
-            humantime::format_duration(self.expectations.leeway),
-            self.server.workers,
-            self.claims_headers.header,
-            self.forward.forward_token,
-            self.policy.skip_auth_routes.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
-            self.policy.skip_auth_preflight,
-            self.forward.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
-            self.telemetry.access_log,
-            humantime::format_duration(self.server.drain_delay),
-            humantime::format_duration(self.server.shutdown_grace_period),
-        )
+        summary::of(self)
     }
 }
 
-fn issuers(flags: &Flags, server: &server::Settings, mistakes: &Mistakes) -> Vec<issuer::Settings> {
+fn issuers(
+    flags: &Flags,
+    environment: &Environment,
+    server: &server::Settings,
+    mistakes: &Mistakes<'_>,
+) -> Vec<issuer::Settings> {
     let flags = &flags.token;
     let insecure = flags.insecure_issuer;
-    let read = |text: &String| mistakes.read("issuer", text, |text| values::issuer(text, insecure));
-    let identifiers: Vec<_> = flags.issuer.iter().filter_map(read).collect();
+    let mut seen = HashSet::new();
+    let mut read = |text: &str| {
+        let identifier = values::issuer(text, insecure)?;
+        let is_first = seen.insert(identifier.clone());
+        is_first.then_some(identifier).ok_or_else(|| "it is given twice; leave one of them out".to_owned())
+    };
+    let given = flags.issuer.iter();
+    let identifiers: Vec<_> = given.filter_map(|text| mistakes.read("issuer", text, &mut read)).collect();
     if flags.issuer.is_empty() {
-        mistakes.note("issuer", "it is required: whose tokens are accepted, such as https://issuer.example.com");
-    }
-    if let Some(twice) = first_twice(identifiers.iter()) {
-        mistakes.note("issuer", format!("{twice} is given twice"));
+        mistakes.missing("issuer", "whose tokens are accepted, such as https://issuer.example.com");
     }
     if flags.jwks_url.is_some() && flags.issuer.len() > 1 {
         mistakes.note("jwks-url", "with several issuers nobody knows whose keys these are; leave it out");
@@ -168,14 +169,14 @@ fn issuers(flags: &Flags, server: &server::Settings, mistakes: &Mistakes) -> Vec
         timeout: mistakes.duration("jwks-timeout", flags.jwks_timeout.as_ref(), 5 * SECOND, 100 * MILLISECOND..=MINUTE),
         max_stale: mistakes.duration("jwks-max-stale", flags.jwks_max_stale.as_ref(), DAY, SECOND..=30 * DAY),
         waiting_room: issuer::Settings::WAITING_PER_WORKER * server.workers.get(),
-        roots: roots(flags.issuer_ca_file.as_ref(), mistakes),
+        roots: roots(flags.issuer_ca_file.as_ref(), environment, mistakes),
         ..issuer::Settings::new("")
     };
     let with = |identifier| issuer::Settings { identifier, ..template.clone() };
     identifiers.into_iter().map(with).collect()
 }
 
-fn allowed_algorithms(names: &[String], mistakes: &Mistakes) -> AlgorithmSet {
+fn allowed_algorithms(names: &[String], mistakes: &Mistakes<'_>) -> AlgorithmSet {
     if names.is_empty() {
         return AlgorithmSet::ALL;
     }
@@ -187,20 +188,16 @@ fn allowed_algorithms(names: &[String], mistakes: &Mistakes) -> AlgorithmSet {
 }
 
 /// `SSL_CERT_FILE` replaces what is compiled in, as it does for every program that uses OpenSSL.
-fn roots(ca_file: Option<&String>, mistakes: &Mistakes) -> Roots {
-    let replaced = env::var("SSL_CERT_FILE").ok().filter(|path| !path.is_empty());
-    let replaced = replaced.and_then(|path| match values::certificates(&path) {
-        Ok(certificates) => Some(certificates),
-        Err(problem) => {
-            mistakes.note("issuer-ca-file", format!("SSL_CERT_FILE={path}: {problem}"));
-            None
-        }
-    });
+fn roots(ca_file: Option<&String>, environment: &Environment, mistakes: &Mistakes<'_>) -> Roots {
+    let replaced = environment.get("SSL_CERT_FILE");
     let added = ca_file.and_then(|path| mistakes.read("issuer-ca-file", path, values::certificates));
-    Roots { replaced, added: added.unwrap_or_default() }
+    Roots {
+        replaced: replaced.and_then(|path| mistakes.read_variable("SSL_CERT_FILE", path, values::certificates)),
+        added: added.unwrap_or_default(),
+    }
 }
 
-fn expectations(flags: &Flags, mistakes: &Mistakes) -> Expectations {
+fn expectations(flags: &Flags, mistakes: &Mistakes<'_>) -> Expectations {
     let flags = &flags.token;
     let read = |text: &String| mistakes.read("audience", text, |text| Ok::<_, String>(text.to_owned()));
     Expectations {
@@ -210,7 +207,7 @@ fn expectations(flags: &Flags, mistakes: &Mistakes) -> Expectations {
     }
 }
 
-fn policy(flags: &Flags, mistakes: &Mistakes) -> policy::Settings {
+fn policy(flags: &Flags, mistakes: &Mistakes<'_>) -> policy::Settings {
     let flags = &flags.route;
     let read = |text: &String| mistakes.read("skip-auth-route", text, str::parse::<policy::Route>);
     policy::Settings {
@@ -219,32 +216,39 @@ fn policy(flags: &Flags, mistakes: &Mistakes) -> policy::Settings {
     }
 }
 
-fn claims_headers(flags: &Flags, mistakes: &Mistakes) -> claims_headers::Settings {
+fn claims_headers(flags: &Flags, mistakes: &Mistakes<'_>) -> claims_headers::Settings {
     let flags = &flags.claims;
     let default = HeaderName::from_static("x-jwt-claims");
-    let read = |text: &String| mistakes.read("claim-header", text, values::claim_header);
-    let settings = claims_headers::Settings {
-        header: mistakes.or_default("claims-header", flags.claims_header.as_ref(), default, values::claims_header),
+    let header = mistakes.or_default("claims-header", flags.claims_header.as_ref(), default, values::claims_header);
+    let mut names = HashSet::from([values::fold(&header)]);
+    let mut read = |text: &str| {
+        let claim = values::claim_header(text)?;
+        let is_first = names.insert(values::fold(&claim.header));
+        is_first.then_some(claim).ok_or_else(|| "another claim is sent in that header; use another name".to_owned())
+    };
+    let claim_headers = flags.claim_header.iter();
+    claims_headers::Settings {
+        header,
         format: mistakes.word(
             "claims-format",
             flags.claims_format.as_ref(),
             ClaimsFormat::Base64Url,
             &[("base64url", ClaimsFormat::Base64Url), ("json", ClaimsFormat::Json)],
         ),
-        claim_headers: flags.claim_header.iter().filter_map(read).collect(),
+        claim_headers: claim_headers.filter_map(|text| mistakes.read("claim-header", text, &mut read)).collect(),
         max_size: size(flags.claims_header_max.as_ref(), "claims-header-max", 8 * KIB, 256..=64 * KIB, mistakes),
-    };
-    let names = settings.claim_headers.iter().map(|claim| &claim.header).chain([&settings.header]);
-    if let Some(twice) = first_twice(names.map(values::fold)) {
-        mistakes.note("claim-header", format!("{twice} would carry two claims; an origin reads one of them"));
     }
-    settings
 }
 
-fn forward(flags: &Flags, claims: &claims_headers::Settings, mistakes: &Mistakes) -> forward::Settings {
+fn forward(
+    flags: &Flags,
+    claims: &claims_headers::Settings,
+    stream_idle_timeout: Duration,
+    mistakes: &Mistakes<'_>,
+) -> forward::Settings {
     let (origin, limits) = (&flags.origin, &flags.limits);
     if origin.upstream.is_none() {
-        mistakes.note("upstream", "it is required: the service to protect, such as http://127.0.0.1:3000");
+        mistakes.missing("upstream", "the service to protect, such as http://127.0.0.1:3000");
     }
     let read = |text: &String| mistakes.read("trusted-proxy", text, values::network);
     let min_body_rate = limits.min_body_rate.as_ref();
@@ -262,16 +266,11 @@ fn forward(flags: &Flags, claims: &claims_headers::Settings, mistakes: &Mistakes
         ),
         response_timeout: duration("upstream-timeout", &limits.upstream_timeout, 30 * SECOND, MILLISECOND..=DAY),
         idle_timeout: duration("upstream-idle-timeout", &limits.upstream_idle_timeout, SECOND, MILLISECOND..=HOUR),
-        stream_idle_timeout: duration(
-            "stream-idle-timeout",
-            &limits.stream_idle_timeout,
-            5 * MINUTE,
-            MILLISECOND..=DAY,
-        ),
+        stream_idle_timeout,
         min_body_rate: min_body_rate
             .and_then(|size| mistakes.size("min-body-rate", size, 0..=1024 * 1024 * KIB))
             .unwrap_or(KIB),
-        max_body_size: max_body_size.and_then(|size| mistakes.size("max-body-size", size, 0..=u64::MAX)),
+        max_body_size: max_body_size.and_then(|size| mistakes.size("max-body-size", size, 1..=u64::MAX)),
         trusted_proxies: origin.trusted_proxy.iter().filter_map(read).collect(),
         forward_token: mistakes.word(
             "forward-token",
@@ -288,7 +287,13 @@ fn forward(flags: &Flags, claims: &claims_headers::Settings, mistakes: &Mistakes
     }
 }
 
-fn server(flags: &Flags, mistakes: &Mistakes) -> server::Settings {
+/// For both sides of the gate.
+fn stream_idle_timeout(flags: &Flags, mistakes: &Mistakes<'_>) -> Duration {
+    let given = flags.limits.stream_idle_timeout.as_ref();
+    mistakes.duration("stream-idle-timeout", given, 5 * MINUTE, MILLISECOND..=DAY)
+}
+
+fn server(flags: &Flags, stream_idle_timeout: Duration, mistakes: &Mistakes<'_>) -> server::Settings {
     let (listen, limits) = (&flags.listen, &flags.limits);
     let parallelism = available_parallelism().map_or(1, NonZeroUsize::get).min(4);
     let workers = mistakes.number("workers", listen.workers.as_ref(), parallelism, 1..=64);
@@ -302,13 +307,7 @@ fn server(flags: &Flags, mistakes: &Mistakes) -> server::Settings {
         max_connections: mistakes.number("max-connections", listen.max_connections.as_ref(), 10_000, 1..=1_000_000),
         header_timeout: duration("header-timeout", &limits.header_timeout, 10 * SECOND, 10 * MILLISECOND..=10 * MINUTE),
         idle_timeout: duration("idle-timeout", &limits.idle_timeout, 75 * SECOND, 10 * MILLISECOND..=DAY),
-        // A mistake in it is told once, by `forward`.
-        stream_idle_timeout: Mistakes::default().duration(
-            "stream-idle-timeout",
-            limits.stream_idle_timeout.as_ref(),
-            5 * MINUTE,
-            MILLISECOND..=DAY,
-        ),
+        stream_idle_timeout,
         max_header_size: size(max_header_size, "max-header-size", 64 * KIB, 8 * KIB..=1024 * KIB, mistakes),
         drain_delay: duration("drain-delay", &listen.drain_delay, Duration::ZERO, Duration::ZERO..=HOUR),
         shutdown_grace_period: duration(
@@ -320,13 +319,9 @@ fn server(flags: &Flags, mistakes: &Mistakes) -> server::Settings {
     }
 }
 
-fn telemetry(flags: &Flags, mistakes: &Mistakes) -> telemetry::Settings {
+fn telemetry(flags: &Flags, mistakes: &Mistakes<'_>) -> telemetry::Settings {
     let flags = &flags.log;
     let format = if stderr().is_terminal() { LogFormat::Text } else { LogFormat::Json };
-    let filter = |text: &str| match EnvFilter::try_new(text) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(_) => Err("it must be error, warn, info, debug or trace"),
-    };
     telemetry::Settings {
         format: mistakes.word(
             "log-format",
@@ -334,7 +329,7 @@ fn telemetry(flags: &Flags, mistakes: &Mistakes) -> telemetry::Settings {
             format,
             &[("json", LogFormat::Json), ("text", LogFormat::Text)],
         ),
-        filter: mistakes.or_default("log-level", flags.log_level.as_ref(), "info".to_owned(), filter),
+        filter: mistakes.or_default("log-level", flags.log_level.as_ref(), "info".to_owned(), values::log_filter),
         access_log: mistakes.word(
             "access-log",
             flags.access_log.as_ref(),
@@ -359,20 +354,8 @@ fn size(
     flag: &'static str,
     default: u64,
     range: std::ops::RangeInclusive<u64>,
-    mistakes: &Mistakes,
+    mistakes: &Mistakes<'_>,
 ) -> usize {
     let size = value.and_then(|value| mistakes.size(flag, value, range)).unwrap_or(default);
     usize::try_from(size).unwrap_or(usize::MAX)
-}
-
-fn first_twice<T: std::hash::Hash + Eq>(mut items: impl Iterator<Item = T>) -> Option<T> {
-    let mut seen = HashSet::new();
-    items.find_map(|item| {
-        if seen.contains(&item) {
-            Some(item)
-        } else {
-            seen.insert(item);
-            None
-        }
-    })
 }

@@ -8,14 +8,17 @@ use http::uri::{Authority, Scheme, Uri};
 use ipnet::IpNet;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::EnvFilter;
 use url::{Host, Url};
 
 use crate::token::claims_headers::ClaimHeader;
 
 /// Names that no claim can be sent under: they frame, route or authenticate, or are set by this proxy.
-const FORBIDDEN_NAMES: [&str; 28] = [
+const FORBIDDEN_NAMES: [&str; 29] = [
     "authorization",
     "connection",
+    "content-encoding",
     "content-length",
     "content-type",
     "cookie",
@@ -47,6 +50,10 @@ const FORBIDDEN_NAMES: [&str; 28] = [
 /// `http://HOST[:PORT]`, nothing more: the path is the request's.
 pub(super) fn upstream(text: &str) -> Result<Authority, String> {
     let example = "it must be http://HOST[:PORT], such as http://127.0.0.1:3000";
+    let scheme = text.split(':').next().unwrap_or_default().to_ascii_lowercase();
+    if matches!(&*scheme, "https" | "h2c" | "unix") {
+        return Err(format!("{scheme}: to the service is not supported yet; use http://HOST[:PORT]"));
+    }
     let uri: Uri = text.parse().map_err(|_| example.to_owned())?;
     match uri.scheme() {
         Some(scheme) if *scheme == Scheme::HTTP => {}
@@ -55,9 +62,10 @@ pub(super) fn upstream(text: &str) -> Result<Authority, String> {
     }
     let authority = uri.authority().ok_or(example)?;
     if authority.as_str().contains('@') {
-        return Err("a user name and a password have no place here".to_owned());
+        return Err("a user name and a password have no place here; leave them out".to_owned());
     }
-    if authority.host().is_empty() || uri.path() != "/" || uri.query().is_some() {
+    // `Uri` takes a fragment off without a word.
+    if authority.host().is_empty() || uri.path() != "/" || uri.query().is_some() || text.contains('#') {
         return Err(format!("the path is the request's, byte for byte; use http://{authority}"));
     }
     if authority.as_str().len() > authority.host().len() && authority.port_u16().is_none_or(|port| port == 0) {
@@ -68,9 +76,9 @@ pub(super) fn upstream(text: &str) -> Result<Authority, String> {
 
 /// An issuer identifier (RFC 8414 §2): https without query and fragment; plain http where that is permitted.
 pub(super) fn issuer(text: &str, is_insecure_permitted: bool) -> Result<String, String> {
-    let url = web_url(text, is_insecure_permitted, "--insecure-issuer")?;
+    let url = web_url(text, is_insecure_permitted)?;
     if url.query().is_some() || url.fragment().is_some() {
-        return Err("an issuer has no query and no fragment (RFC 8414 §2)".to_owned());
+        return Err("an issuer has no query and no fragment (RFC 8414 §2); leave them out".to_owned());
     }
     // Tokens carry it byte for byte; a normalised form would never match.
     Ok(text.to_owned())
@@ -78,19 +86,29 @@ pub(super) fn issuer(text: &str, is_insecure_permitted: bool) -> Result<String, 
 
 /// Where a key set is.
 pub(super) fn jwks_url(text: &str, is_insecure_permitted: bool) -> Result<Url, String> {
-    web_url(text, is_insecure_permitted, "--insecure-issuer")
+    web_url(text, is_insecure_permitted)
 }
 
-fn web_url(text: &str, is_insecure_permitted: bool, switch: &str) -> Result<Url, String> {
-    let url =
-        Url::parse(text).map_err(|error| format!("it must be a URL such as https://issuer.example.com: {error}"))?;
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err("a user name and a password have no place here".to_owned());
+fn web_url(text: &str, is_insecure_permitted: bool) -> Result<Url, String> {
+    let example = "it must be a URL such as https://issuer.example.com";
+    let url = Url::parse(text).map_err(|error| format!("{example}: {error}"))?;
+    // The parser mends `https:host`, `\\`, tabs and more. No token carries what has to be mended.
+    let authority = text.split_once("://").and_then(|(_, rest)| rest.split(['/', '?', '#']).next());
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+    match authority {
+        Some(authority) if is_plain && !authority.is_empty() => {
+            if authority.contains('@') {
+                return Err("a user name and a password have no place here; leave them out".to_owned());
+            }
+        }
+        _ => return Err(format!("{example}, in ASCII, without spaces and `\\`")),
     }
     match (url.scheme(), url.host()) {
         ("https", Some(_)) => Ok(url),
         ("http", Some(host)) if is_insecure_permitted || is_loopback(&host) => Ok(url),
-        ("http", Some(_)) => Err(format!("keys fetched over http:// can be forged; use https://, or {switch}")),
+        ("http", Some(_)) => {
+            Err("keys fetched over http:// can be forged; use https://, or --insecure-issuer".to_owned())
+        }
         _ => Err("it must begin with https://".to_owned()),
     }
 }
@@ -124,8 +142,12 @@ pub(super) fn network(text: &str) -> Result<IpNet, String> {
 
 /// A header that claims can be sent under.
 pub(super) fn claims_header(text: &str) -> Result<HeaderName, String> {
-    let name: HeaderName = text.parse().map_err(|_| "it is no header name".to_owned())?;
-    if FORBIDDEN_NAMES.contains(&&*fold(&name)) {
+    let name: HeaderName = text.parse().map_err(|_| "it is no header name; use one such as X-User".to_owned())?;
+    let folded = fold(&name);
+    if folded.is_empty() {
+        return Err("a header name needs letters; use one such as X-User".to_owned());
+    }
+    if FORBIDDEN_NAMES.contains(&&*folded) {
         return Err(format!("{name} has a meaning of its own; use another name, such as X-User"));
     }
     Ok(name)
@@ -149,7 +171,11 @@ pub(super) fn fold(name: &HeaderName) -> String {
 /// What can stand between quotation marks (RFC 9110 §5.6.4).
 pub(super) fn realm(text: &str) -> Result<String, String> {
     let is_plain = text.chars().all(|character| matches!(character, ' '..='~') && !matches!(character, '"' | '\\'));
-    if is_plain { Ok(text.to_owned()) } else { Err("it must be visible ASCII without \" and \\".to_owned()) }
+    if is_plain {
+        Ok(text.to_owned())
+    } else {
+        Err("it must be visible ASCII without \" and \\; use other characters".to_owned())
+    }
 }
 
 /// The certificates of a PEM file; at least one.
@@ -159,5 +185,16 @@ pub(super) fn certificates(path: &str) -> Result<Vec<CertificateDer<'static>>, S
     match certificates {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
         _ => Err("it holds no certificate in PEM".to_owned()),
+    }
+}
+
+/// A level, or directives of `tracing`.
+pub(super) fn log_filter(text: &str) -> Result<String, String> {
+    // A word that is no level would be taken for a module, and everything else would fall silent.
+    let is_meant = |directive: &str| directive.contains(['=', '[']) || directive.trim().parse::<LevelFilter>().is_ok();
+    if text.split(',').all(is_meant) && EnvFilter::try_new(text).is_ok() {
+        Ok(text.to_owned())
+    } else {
+        Err("it must be error, warn, info, debug or trace, or such as info,claimgate=debug".to_owned())
     }
 }

@@ -1,0 +1,140 @@
+//! The effective settings in one line, each under the name of its flag.
+
+use std::fmt::{Display, Write};
+use std::time::Duration;
+
+use url::Position;
+
+use super::Config;
+use crate::forward::ForwardToken;
+use crate::jose::AlgorithmSet;
+use crate::telemetry::LogFormat;
+use crate::telemetry::access_log::Mode;
+use crate::token::claims_headers::ClaimsFormat;
+
+/// `key=value` with spaces between.
+#[derive(Debug, Default)]
+struct Line(String);
+
+pub(super) fn of(config: &Config) -> String {
+    let mut line = Line::default();
+    origin(config, &mut line);
+    tokens(config, &mut line);
+    claims(config, &mut line);
+    limits(config, &mut line);
+    line.0
+}
+
+fn origin(config: &Config, line: &mut Line) {
+    let (forward, policy) = (&config.forward, &config.policy);
+    line.tell("upstream", format!("http://{}", forward.upstream));
+    line.tell(
+        "forward_token",
+        match forward.forward_token {
+            ForwardToken::Keep => "keep",
+            ForwardToken::Strip => "strip",
+        },
+    );
+    line.tell("trusted_proxy", list(&forward.trusted_proxies));
+    line.tell("skip_auth_route", list(&policy.skip_auth_routes));
+    line.tell("skip_auth_preflight", policy.skip_auth_preflight);
+}
+
+fn tokens(config: &Config, line: &mut Line) {
+    let expectations = &config.expectations;
+    line.tell("issuer", list(config.issuers.iter().map(|issuer| &issuer.identifier)));
+    // What follows is the same for each of them.
+    if let Some(issuer) = config.issuers.first() {
+        // A query may hold a key to the keys.
+        line.tell("jwks_url", issuer.jwks_url.as_ref().map_or("discovered", |url| &url[..Position::AfterPath]));
+        line.tell("insecure_issuer", issuer.insecure);
+        line.tell("allowed_alg", algorithms(issuer.allowed_algorithms));
+        line.tell(
+            "ssl_cert_file",
+            issuer
+                .roots
+                .replaced
+                .as_ref()
+                .map_or_else(|| "built-in".to_owned(), |certificates| format!("{} certificates", certificates.len())),
+        );
+        line.tell("issuer_ca_file", format!("{} certificates", issuer.roots.added.len()));
+        line.time("jwks_refresh_cooldown", issuer.refresh_cooldown);
+        line.time("jwks_timeout", issuer.timeout);
+        line.time("jwks_max_stale", issuer.max_stale);
+    }
+    let audiences = &expectations.audiences;
+    line.tell("audience", if audiences.is_empty() { "any".to_owned() } else { list(audiences) });
+    line.time("leeway", expectations.leeway);
+    line.tell("realm", &config.realm);
+}
+
+fn claims(config: &Config, line: &mut Line) {
+    let claims = &config.claims_headers;
+    line.tell("claims_header", &claims.header);
+    line.tell(
+        "claims_format",
+        match claims.format {
+            ClaimsFormat::Base64Url => "base64url",
+            ClaimsFormat::Json => "json",
+        },
+    );
+    line.tell("claim_header", list(claims.claim_headers.iter().map(|one| format!("{}={}", one.claim, one.header))));
+    line.tell("claims_header_max", claims.max_size);
+}
+
+fn limits(config: &Config, line: &mut Line) {
+    let (server, forward, telemetry) = (&config.server, &config.forward, &config.telemetry);
+    line.tell("workers", server.workers);
+    line.tell("max_connections", server.max_connections);
+    line.time("header_timeout", server.header_timeout);
+    line.time("idle_timeout", server.idle_timeout);
+    line.tell("max_header_size", server.max_header_size);
+    line.tell("max_body_size", forward.max_body_size.map_or_else(|| "none".to_owned(), |size| size.to_string()));
+    line.tell("min_body_rate", forward.min_body_rate);
+    line.time("upstream_connect_timeout", forward.connect_timeout);
+    line.time("upstream_timeout", forward.response_timeout);
+    line.time("upstream_idle_timeout", forward.idle_timeout);
+    line.time("stream_idle_timeout", forward.stream_idle_timeout);
+    line.time("drain_delay", server.drain_delay);
+    line.time("shutdown_grace_period", server.shutdown_grace_period);
+    line.tell("log_level", &telemetry.filter);
+    line.tell(
+        "log_format",
+        match telemetry.format {
+            LogFormat::Json => "json",
+            LogFormat::Text => "text",
+        },
+    );
+    line.tell(
+        "access_log",
+        match telemetry.access_log {
+            Mode::Denied => "denied",
+            Mode::All => "all",
+            Mode::Off => "off",
+        },
+    );
+}
+
+impl Line {
+    /// Quoted where it could be read as more than one value.
+    fn tell(&mut self, name: &str, value: impl Display) {
+        let value = value.to_string();
+        let is_plain = value.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"');
+        let gap = if self.0.is_empty() { "" } else { " " };
+        // Writing into memory does not fail.
+        let _ = if is_plain { write!(self.0, "{gap}{name}={value}") } else { write!(self.0, "{gap}{name}={value:?}") };
+    }
+
+    /// `1h 30m` as `1h30m`.
+    fn time(&mut self, name: &str, duration: Duration) {
+        self.tell(name, humantime::format_duration(duration).to_string().replace(' ', ""));
+    }
+}
+
+fn list<T: Display>(items: impl IntoIterator<Item = T>) -> String {
+    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(",")
+}
+
+fn algorithms(set: AlgorithmSet) -> String {
+    list(set.iter())
+}

@@ -1,0 +1,302 @@
+use clap::{CommandFactory, Parser};
+
+use super::*;
+
+const GOOD: [&str; 4] = ["--upstream", "http://127.0.0.1:3000", "--issuer", "https://issuer.example.com"];
+
+fn resolve_in(environment: &[(&str, &str)], flags: &[&str]) -> Result<Config, String> {
+    let flags = Flags::try_parse_from([&["claimgate"], flags].concat()).unwrap();
+    let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Config::resolve_in(&environment, &flags).map_err(|mistakes| mistakes.to_string())
+}
+
+fn resolve(flags: &[&str]) -> Result<Config, String> {
+    resolve_in(&[], flags)
+}
+
+/// The good flags and one more, which goes before a good one of its name.
+fn with(flag: &str, value: &str) -> Result<Config, String> {
+    let good = GOOD.chunks(2).filter(|pair| pair[0] != flag).flatten().copied();
+    resolve(&good.chain([flag, value]).collect::<Vec<_>>())
+}
+
+/// Each with words of its fix.
+#[rustfmt::skip]
+const MISTAKES: &[(&str, &str, &str)] = &[
+    ("--upstream", "127.0.0.1:3000", "http://HOST[:PORT]"),
+    ("--upstream", "https://127.0.0.1", "https: to the service is not supported yet; use http://"),
+    ("--upstream", "h2c://127.0.0.1", "not supported yet"),
+    ("--upstream", "unix:/run/origin.sock", "not supported yet"),
+    ("--upstream", "ftp://127.0.0.1", "only http://"),
+    ("--upstream", "http://user:pass@127.0.0.1", "leave them out"),
+    ("--upstream", "http://127.0.0.1:3000/api", "use http://127.0.0.1:3000"),
+    ("--upstream", "http://127.0.0.1:3000/?a", "use http://127.0.0.1:3000"),
+    // `http::Uri` would drop it without a word.
+    ("--upstream", "http://127.0.0.1:3000#a", "use http://127.0.0.1:3000"),
+    ("--upstream", "http://127.0.0.1:0", "from 1 to 65535"),
+    ("--upstream", "http://127.0.0.1:65536", "from 1 to 65535"),
+    ("--upstream", " ", "leave it out"),
+    ("--issuer", "issuer.example.com", "https://issuer.example.com"),
+    ("--issuer", "http://issuer.example.com", "use https://, or --insecure-issuer"),
+    ("--issuer", "http://127.0.0.1.example.com", "use https://, or --insecure-issuer"),
+    ("--issuer", "ftp://issuer.example.com", "https://"),
+    // RFC 8414 §2.
+    ("--issuer", "https://issuer.example.com?tenant=a", "no query"),
+    ("--issuer", "https://issuer.example.com#a", "no query and no fragment"),
+    ("--issuer", "https://user@issuer.example.com", "leave them out"),
+    // What the URL standard's parser would mend, and no token carries.
+    ("--issuer", "https:issuer.example.com", "such as https://"),
+    ("--issuer", "https:///issuer.example.com", "such as https://"),
+    ("--issuer", "https://@issuer.example.com", "leave them out"),
+    ("--issuer", "https://issuer.example.com\\tenant", "without spaces and `\\`"),
+    ("--issuer", "https://issuer.exa\tmple.com", "without spaces"),
+    ("--issuer", "https://issuer.example.com/\u{e9}", "in ASCII"),
+    ("--jwks-url", "keys.json", "such as https://"),
+    ("--jwks-url", "http://issuer.example.com/keys", "--insecure-issuer"),
+    ("--audience", " ", "leave it out"),
+    ("--leeway", "6m", "from 0s to 5m"),
+    ("--leeway", "30", "such as 300ms, 30s or 5m"),
+    ("--allowed-alg", "HS256", "known are RS256"),
+    ("--allowed-alg", "none", "known are RS256"),
+    ("--issuer-ca-file", "/nonexistent", "cannot be read"),
+    ("--issuer-ca-file", "Cargo.toml", "no certificate in PEM"),
+    ("--jwks-refresh-cooldown", "0s", "from 1s to 1h"),
+    ("--jwks-timeout", "1h", "from 100ms to 1m"),
+    ("--jwks-max-stale", "0s", "from 1s"),
+    ("--realm", "a\"b", "without \" and \\"),
+    ("--realm", "a\\b", "without \" and \\"),
+    ("--realm", "caf\u{e9}", "ASCII"),
+    ("--skip-auth-route", "health", "/"),
+    ("--skip-auth-route", "/a/../b", "--skip-auth-route"),
+    ("--trusted-proxy", "10.0.0.0/33", "such as 10.0.0.0/8"),
+    ("--trusted-proxy", "proxy.example.com", "such as 10.0.0.0/8"),
+    ("--claims-header", "Host", "use another name"),
+    ("--claims-header", "content_length", "use another name"),
+    ("--claims-header", "X_Forwarded.For", "use another name"),
+    ("--claims-header", "Authorization_", "use another name"),
+    ("--claims-header", "!!", "needs letters"),
+    ("--claims-header", "a b", "such as X-User"),
+    ("--claims-format", "xml", "base64url or json"),
+    ("--claim-header", "sub", "such as sub=X-User"),
+    ("--claim-header", "=X-User", "has no name"),
+    ("--claim-header", "sub=Cookie", "use another name"),
+    ("--claim-header", "sub=X.JWT_Claims", "use another name"),
+    ("--claim-header", "sub=X-User,name=x_user", "use another name"),
+    ("--claims-header-max", "1GiB", "it must be from"),
+    ("--forward-token", "maybe", "keep or strip"),
+    ("--listen", "localhost", "such as 0.0.0.0:4180"),
+    ("--health-listen", "yes", "such as 0.0.0.0:4180"),
+    ("--admin-listen", "0.0.0.0:9180", "use --health-listen"),
+    ("--admin-listen", "[::]:9180", "use --health-listen"),
+    ("--workers", "0", "from 1 to 64"),
+    ("--workers", "two", "from 1 to 64"),
+    ("--max-connections", "0", "from 1 to"),
+    ("--header-timeout", "0s", "from 10ms to 10m"),
+    ("--idle-timeout", "10years", "from 10ms to 1day"),
+    ("--stream-idle-timeout", "0s", "from 1ms"),
+    ("--upstream-timeout", "soon", "such as 300ms"),
+    ("--drain-delay", "2h", "from 0s to 1h"),
+    ("--min-body-rate", "fast", "such as 16KiB"),
+    ("--max-header-size", "1KiB", "it must be from"),
+    ("--max-header-size", "16XB", "such as 16KiB"),
+    ("--max-body-size", "0", "it must be from"),
+    ("--max-body-size", "1.5", "such as 16KiB"),
+    ("--log-format", "xml", "json or text"),
+    // A word that is no level would silence the log.
+    ("--log-level", "verbose", "info,claimgate=debug"),
+    ("--log-level", "loud[[", "error, warn, info"),
+    ("--access-log", "some", "denied or all or off"),
+];
+
+#[test]
+fn each_mistake_is_named_with_its_flag_its_value_and_its_fix() {
+    for (flag, value, fix) in MISTAKES {
+        let told = with(flag, value).map(|config| config.summary()).expect_err(&format!("{flag} {value:?}"));
+        let shown = value.replace('\t', "\\t").replace('\u{e9}', "\\u{e9}");
+        // A list is told item by item.
+        let shown = shown.rsplit(',').next().unwrap();
+        let start = format!("error: {flag} '{shown}': ");
+        assert!(told.starts_with(&start), "{flag} {value:?}: {told}");
+        assert!(told.contains(fix), "{flag} {value:?}: {told}");
+        assert_eq!(told.lines().count(), 2, "{flag} {value:?}: {told}");
+    }
+}
+
+#[test]
+fn all_mistakes_are_told_together_in_the_order_of_the_help() {
+    let told = resolve(&["--leeway", "1h", "--access-log", "some", "--claims-header", "Host", "--issuer", "x"]);
+    let told = told.map(|config| config.summary()).unwrap_err();
+    let flags: Vec<_> =
+        told.lines().filter_map(|line| line.strip_prefix("error: ")?.split([' ', ':']).next()).collect();
+    assert_eq!(flags, ["--upstream", "--issuer", "--leeway", "--claims-header", "--access-log"], "{told}");
+    assert!(told.ends_with("\nsee claimgate --help"), "{told}");
+}
+
+#[test]
+fn what_is_missing_is_told_with_its_variable() {
+    let told = resolve(&[]).map(|config| config.summary()).unwrap_err();
+    assert!(told.contains("--upstream: it is required (or CLAIMGATE_UPSTREAM)"), "{told}");
+    assert!(told.contains("--issuer: it is required (or CLAIMGATE_ISSUER)"), "{told}");
+}
+
+#[test]
+fn settings_that_exclude_each_other_are_told() {
+    let two = ["--issuer", "https://a.example.com,https://b.example.com", "--upstream", "http://h"];
+    let told = resolve(&[&two[..], &["--jwks-url", "https://a.example.com/k"]].concat());
+    assert!(told.is_err_and(|told| told.contains("--jwks-url: with several issuers")));
+    let told = resolve(&["--upstream", "http://h", "--issuer", "https://a.example.com,https://a.example.com"]);
+    assert!(told.is_err_and(|told| told.contains("given twice")));
+}
+
+#[test]
+fn a_mistake_is_told_where_it_was_made() {
+    let told = |environment: &[(&str, &str)], flags: &[&str]| {
+        resolve_in(environment, &[&GOOD[..], flags].concat()).map(|config| config.summary()).unwrap_err()
+    };
+    let from_variable = told(&[("CLAIMGATE_LEEWAY", "1h")], &["--leeway", "1h"]);
+    assert!(from_variable.starts_with("error: --leeway '1h' (from CLAIMGATE_LEEWAY): "), "{from_variable}");
+    let from_list = told(&[("CLAIMGATE_ALLOWED_ALG", "RS256, none")], &["--allowed-alg", "RS256, none"]);
+    assert!(from_list.starts_with("error: --allowed-alg ' none' (from CLAIMGATE_ALLOWED_ALG): "), "{from_list}");
+    let from_flag = told(&[("CLAIMGATE_LEEWAY", "1m")], &["--leeway", "1h"]);
+    assert!(from_flag.starts_with("error: --leeway '1h': "), "{from_flag}");
+    let roots = told(&[("SSL_CERT_FILE", "/nonexistent")], &[]);
+    assert!(roots.starts_with("error: SSL_CERT_FILE '/nonexistent': it cannot be read"), "{roots}");
+}
+
+#[test]
+fn the_defaults_are_the_documented_ones() {
+    let config = resolve(&GOOD).unwrap();
+    let summary = config.summary();
+    for expected in [
+        "upstream=http://127.0.0.1:3000 ",
+        " issuer=https://issuer.example.com ",
+        " jwks_url=discovered ",
+        " audience=any ",
+        " leeway=30s ",
+        " claims_header=x-jwt-claims ",
+        " claims_format=base64url ",
+        " claims_header_max=8192 ",
+        " forward_token=keep ",
+        " header_timeout=10s ",
+        " idle_timeout=1m15s ",
+        " upstream_connect_timeout=2s ",
+        " upstream_timeout=30s ",
+        " upstream_idle_timeout=1s ",
+        " stream_idle_timeout=5m ",
+        " min_body_rate=1024 ",
+        " max_header_size=65536 ",
+        " max_body_size=none ",
+        " drain_delay=0s ",
+        " shutdown_grace_period=25s ",
+        " jwks_refresh_cooldown=10s ",
+        " jwks_timeout=5s ",
+        " jwks_max_stale=1day ",
+        " realm=claimgate ",
+        " log_level=info ",
+        " access_log=denied",
+    ] {
+        assert!(summary.contains(expected), "{expected}: {summary}");
+    }
+    assert_eq!(config.server.listen.to_string(), "0.0.0.0:4180");
+    assert_eq!(config.admin_listen.map(|address| address.to_string()).as_deref(), Some("127.0.0.1:9180"));
+    assert_eq!(config.health_listen, None);
+    assert!((1..=4).contains(&config.server.workers.get()));
+    assert_eq!(config.forward.identity_names, ["x-jwt-claims"]);
+    assert_eq!(config.issuers[0].allowed_algorithms, AlgorithmSet::ALL);
+}
+
+#[test]
+fn the_summary_tells_every_flag() {
+    let summary = format!(" {}", resolve(&GOOD).unwrap().summary());
+    for flag in Flags::command().get_arguments().filter_map(|argument| argument.get_long()) {
+        // The listeners' bound addresses stand beside the summary.
+        if !matches!(flag, "help" | "version" | "listen" | "health-listen" | "admin-listen") {
+            let key = format!(" {}=", flag.replace('-', "_"));
+            assert!(summary.contains(&key), "{key} {summary}");
+        }
+    }
+}
+
+#[test]
+fn values_are_taken_as_they_were_meant() {
+    let config = resolve(&[
+        "--upstream",
+        "http://[::1]/",
+        "--issuer",
+        "https://A.example.com/x/ , http://localhost:1, http://127.9.9.9\n",
+        "--audience",
+        "a, b",
+        "--claim-header",
+        "https://example.com/a=b=X-A",
+        "--trusted-proxy",
+        "::1,10.0.0.0/8",
+        "--max-body-size",
+        "1.5MiB",
+        "--min-body-rate",
+        "0",
+        "--listen",
+        ":80",
+        "--admin-listen",
+        "OFF",
+        "--log-level",
+        "warn,claimgate=debug",
+        "--jwks-timeout",
+        "300ms",
+    ])
+    .unwrap();
+    assert_eq!(config.forward.upstream, "[::1]");
+    // Byte for byte as tokens carry it: neither the case nor the slash is changed.
+    let identifiers: Vec<_> = config.issuers.iter().map(|issuer| &*issuer.identifier).collect();
+    assert_eq!(identifiers, ["https://A.example.com/x/", "http://localhost:1", "http://127.9.9.9"]);
+    assert_eq!(config.expectations.audiences, ["a", "b"]);
+    assert_eq!(config.claims_headers.claim_headers[0].claim, "https://example.com/a=b");
+    assert_eq!(config.forward.identity_names, ["x-a", "x-jwt-claims"]);
+    assert_eq!(config.forward.trusted_proxies.len(), 2);
+    assert_eq!((config.forward.max_body_size, config.forward.min_body_rate), (Some(3 << 19), 0));
+    assert_eq!((config.server.listen.to_string().as_str(), config.admin_listen), ("0.0.0.0:80", None));
+    assert_eq!(config.issuers[0].timeout, Duration::from_millis(300));
+}
+
+#[test]
+fn a_plain_issuer_needs_the_flag_and_is_warned_of() {
+    let plain = ["--upstream", "http://h", "--issuer", "http://issuer.example.com", "--insecure-issuer"];
+    let warnings = resolve(&plain).unwrap().warnings();
+    assert!(warnings.iter().any(|warning| warning.contains("http://issuer.example.com")), "{warnings:?}");
+    let with_https = resolve(&[&GOOD[..], &["--insecure-issuer", "--audience", "a"]].concat()).unwrap();
+    assert_eq!(with_https.warnings(), [""; 0]);
+}
+
+#[test]
+fn what_the_environment_holds_is_warned_of_without_its_values() {
+    let environment = [
+        ("CLAIMGATE_JWKS_COOLDOWN", "sesame"),
+        ("HTTPS_PROXY", "http://user:sesame@proxy"),
+        ("ALL_PROXY", ""),
+        // What Kubernetes sets for a Service named `claimgate`.
+        ("CLAIMGATE_PORT", "tcp://10.0.0.1:80"),
+        ("CLAIMGATE_PORT_80_TCP_ADDR", "10.0.0.1"),
+        ("CLAIMGATE_SERVICE_HOST", "10.0.0.1"),
+        ("CLAIMGATE_SERVICE_PORT_HTTP", "80"),
+        ("CLAIMGATE_LEEWAY", "30s"),
+    ];
+    let warnings = resolve_in(&environment, &[&GOOD[..], &["--audience", "a"]].concat()).unwrap().warnings();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(warnings[0].starts_with("HTTPS_PROXY is set") && warnings[1].starts_with("CLAIMGATE_JWKS_COOLDOWN is set"));
+    assert!(!warnings.concat().contains("sesame"), "{warnings:?}");
+}
+
+#[test]
+fn switches_in_variables_are_read_as_people_write_them() {
+    let switch = |argument: &clap::Arg| matches!(argument.get_action(), clap::ArgAction::SetTrue);
+    let command = Flags::command();
+    let switches: Vec<_> = command.get_arguments().filter(|argument| switch(argument)).collect();
+    assert_eq!(switches.len(), 2);
+    for argument in switches {
+        let parser = argument.get_value_parser();
+        assert!(
+            parser.possible_values().is_some_and(|mut words| words.any(|word| word.matches("1", true))),
+            "{:?}",
+            argument.get_long()
+        );
+    }
+}
