@@ -84,7 +84,8 @@ fn write_issuer(out: &mut String, status: &Status) -> std::fmt::Result {
         writeln!(out, "    last error at {}: {}", error.at, error.cause)?;
     }
     if let Some(skew) = report.clock_skew {
-        writeln!(out, "    its clock is {skew:.0} s ahead of ours")?;
+        let side = if skew < 0.0 { "behind" } else { "ahead of" };
+        writeln!(out, "    its clock is {:.0} s {side} ours", skew.abs())?;
     }
     match status.next_attempt {
         Some(next) => writeln!(out, "    next attempt in {} s", next.as_secs()),
@@ -117,4 +118,131 @@ fn plain(status: StatusCode, text: String) -> Response<Full<Bytes>> {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{Clock, NumericDate};
+    use crate::issuer::{Failure, Issuer, Report, Settings};
+    use crate::readiness::Readiness;
+
+    fn health(readiness: &Readiness, verbose: bool) -> Health {
+        let (issuer, _) = Issuer::with_refresher(Settings::new("https://issuer.example.com"), Clock::system()).unwrap();
+        let view = View {
+            readiness: readiness.clone(),
+            issuers: vec![issuer],
+            notes: vec!["mind the gap".to_owned()],
+            verbose,
+        };
+        Health { view, has_started: AtomicBool::new(false) }
+    }
+
+    fn request(method: &str, target: &str, host: &str) -> Request<()> {
+        Request::builder().method(method).uri(target).header(header::HOST, host).body(()).unwrap()
+    }
+
+    async fn text(response: Response<Full<Bytes>>) -> String {
+        let bytes = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn startup_latches_where_readiness_does_not() {
+        let readiness = Readiness::new();
+        let health = health(&readiness, false);
+        let latch = readiness.latch();
+        let statuses = || {
+            ["/livez", "/readyz", "/startupz"].map(|path| health.answer(&request("GET", path, "x")).status().as_u16())
+        };
+        assert_eq!(statuses(), [200, 503, 503]);
+        drop(latch);
+        assert_eq!(statuses(), [200, 200, 200]);
+        readiness.drain();
+        assert_eq!(statuses(), [200, 503, 200]);
+    }
+
+    #[test]
+    fn what_is_no_probe_is_refused_by_name() {
+        let health = health(&Readiness::new(), false);
+        for (method, target, status, allow) in [
+            ("HEAD", "/livez", 200, None),
+            ("GET", "/", 404, None),
+            ("GET", "/livez/", 404, None),
+            ("POST", "/livez", 405, Some("GET, HEAD")),
+            ("DELETE", "/", 405, Some("GET, HEAD")),
+        ] {
+            let response = health.answer(&request(method, target, "x"));
+            assert_eq!(response.status(), status, "{method} {target}");
+            let header = |name| response.headers().get(name).map(|value: &HeaderValue| value.to_str().unwrap());
+            assert_eq!((header(header::ALLOW), header(header::CACHE_CONTROL)), (allow, Some("no-store")));
+        }
+    }
+
+    #[tokio::test]
+    async fn details_are_shown_to_those_who_ask_on_this_machine_only() {
+        let readiness = Readiness::new();
+        for (verbose, target, shows) in [
+            (true, "/readyz?verbose", true),
+            (true, "/readyz?a=b&verbose=1", true),
+            (true, "/readyz", false),
+            (true, "/readyz?verboser", false),
+            (false, "/readyz?verbose", false),
+        ] {
+            let text = text(health(&readiness, verbose).answer(&request("GET", target, "localhost"))).await;
+            assert_eq!(text.contains("https://issuer.example.com"), shows, "{target}: {text}");
+            assert_eq!(text.contains("note: mind the gap"), shows, "{target}: {text}");
+        }
+        readiness.drain();
+        let text = text(health(&readiness, true).answer(&request("GET", "/readyz?verbose", "[::1]:9180"))).await;
+        assert!(text.starts_with("draining\n") && text.ends_with("not ready\n"), "{text}");
+    }
+
+    /// DNS rebinding.
+    #[test]
+    fn only_the_names_of_this_machine_are_answered_with_details() {
+        let health = health(&Readiness::new(), true);
+        for (host, status) in [
+            ("localhost", 200),
+            ("LOCALHOST:9180", 200),
+            ("127.0.0.1:9180", 200),
+            ("127.8.9.1", 200),
+            ("[::1]:9180", 200),
+            ("localhost.evil.example.com", 403),
+            ("127.0.0.1.evil.example.com", 403),
+            ("10.0.0.1", 403),
+            ("localhost@evil.example.com", 403),
+            ("", 403),
+        ] {
+            assert_eq!(health.answer(&request("GET", "/livez", host)).status(), status, "{host}");
+        }
+        let without_host = Request::builder().uri("/livez").body(()).unwrap();
+        assert_eq!(health.answer(&without_host).status(), StatusCode::FORBIDDEN);
+    }
+
+    #[test]
+    fn an_issuer_is_told_with_its_age_its_last_error_and_its_next_attempt() {
+        let failure = Failure { at: NumericDate::EPOCH, cause: "fetch: TLS: expired".to_owned() };
+        let status = Status {
+            identifier: "https://issuer.example.com".to_owned(),
+            keys: Vec::new(),
+            unusable_keys: Vec::new(),
+            generation: 0,
+            age: Some(std::time::Duration::from_secs(61)),
+            next_attempt: Some(std::time::Duration::from_secs(4)),
+            report: Report { last_error: Some(failure), clock_skew: Some(-3.2), ..Report::default() },
+        };
+        let mut text = String::new();
+        write_issuer(&mut text, &status).unwrap();
+        assert_eq!(
+            text.lines().map(str::trim).collect::<Vec<_>>(),
+            [
+                "[-] issuer https://issuer.example.com",
+                "confirmed 61 s ago",
+                "last error at 1970-01-01T00:00:00Z: fetch: TLS: expired",
+                "its clock is 3 s behind ours",
+                "next attempt in 4 s",
+            ]
+        );
+    }
 }
