@@ -30,7 +30,7 @@ class Process:
 
     def __init__(self, name, command, environment, address_stream, address_of):
         self.name = name
-        self.log = tempfile.TemporaryFile("w+")
+        self.log = tempfile.TemporaryFile("a+")
         streams = {"stdout": self.log, "stderr": self.log, address_stream: subprocess.PIPE}
         # No setting of the caller's reaches the gate.
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("CLAIMGATE_")}
@@ -60,8 +60,7 @@ class Process:
 
     def output(self):
         self.log.flush()
-        self.log.seek(0)
-        return self.log.read()
+        return os.pread(self.log.fileno(), 1 << 20, 0).decode(errors="replace")
 
     def stop(self):
         if self._child.poll() is None:
@@ -154,18 +153,21 @@ class Verdicts(unittest.TestCase):
         self.addCleanup(process.stop)
         return process
 
+    def judge(self, process, expected, fields):
+        answer = ask(process, *fields)
+        message = f"{process.name}: {answer.verdict()} for {expected}\n{process.output()}"
+        self.assertTrue(matches(answer, expected), message)
+
     def agree(self, name, expected, *fields):
         with self.subTest(name):
-            for process in (self.before, self.gate):
-                answer = ask(process, *fields)
-                self.assertTrue(matches(answer, expected), f"{process.name}: {answer.verdict()} for {expected}")
+            self.judge(self.before, expected, fields)
+            self.judge(self.gate, expected, fields)
             self.report.append(f"agrees:  {name}: {expected[0]} {expected[1]}")
 
     def differ(self, name, before, gate, why, *fields):
         with self.subTest(name):
-            for process, expected in ((self.before, before), (self.gate, gate)):
-                answer = ask(process, *fields)
-                self.assertTrue(matches(answer, expected), f"{process.name}: {answer.verdict()} for {expected}")
+            self.judge(self.before, before, fields)
+            self.judge(self.gate, gate, fields)
             self.report.append(f"differs: {name}: {before[0]} before, {gate[0]} after: {why}")
 
     def test_the_same_verdicts_in_the_same_words(self):
@@ -294,8 +296,9 @@ class Verdicts(unittest.TestCase):
 
     def test_keys_are_fetched_once_and_not_for_each_request(self):
         keys = "/.well-known/jwks.json"
+        # Its first request waits for its first fetch, which then cannot fall into the counting.
+        self.assertEqual(ask(self.gate, bearer(self.issuer.token())).verdict(), GRANTED)
         for process, fetches in ((self.before, 10), (self.gate, 0)):
-            self.assertEqual(ask(process, bearer(self.issuer.token())).verdict(), GRANTED)
             hits = self.issuer.hits[keys]
             for _ in range(10):
                 self.assertEqual(ask(process, bearer(self.issuer.token())).verdict(), GRANTED)
