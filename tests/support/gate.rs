@@ -1,0 +1,101 @@
+//! The gate in process.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use clap::Parser;
+use claimgate::app::{App, Ended};
+use claimgate::cli::Flags;
+use claimgate::clock::Clock;
+use claimgate::config::Config;
+use tokio::sync::Notify;
+
+use super::client;
+use super::server::Server;
+use super::{Issuer, Origin, eventually};
+
+/// A gate. Dropping it stops it and raises its panics.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    addr: SocketAddr,
+    admin: Option<SocketAddr>,
+    health: Option<SocketAddr>,
+    stop: Arc<Notify>,
+    server: Server,
+}
+
+impl Gate {
+    /// In front of this origin, with this issuer and these flags beside.
+    pub(crate) fn start(issuer: &Issuer, origin: &Origin, flags: &[&str]) -> Self {
+        Self::start_at(Clock::system(), issuer, origin, flags)
+    }
+
+    /// With a clock of its own.
+    pub(crate) fn start_at(clock: Clock, issuer: &Issuer, origin: &Origin, flags: &[&str]) -> Self {
+        let (issuer, origin) = (issuer.url(), origin.url());
+        let usual = [
+            ("--listen", "127.0.0.1:0"),
+            ("--admin-listen", "127.0.0.1:0"),
+            ("--issuer", &*issuer),
+            ("--upstream", &*origin),
+            ("--workers", "2"),
+        ];
+        let mut arguments = vec!["claimgate"];
+        for (flag, value) in usual {
+            if !flags.contains(&flag) {
+                arguments.extend([flag, value]);
+            }
+        }
+        arguments.extend(flags);
+        let flags = Flags::try_parse_from(&arguments).unwrap_or_else(|error| panic!("{arguments:?}: {error}"));
+        let config = Config::resolve(&flags).unwrap_or_else(|errors| panic!("{arguments:?}: {errors:?}"));
+        Self::bind(config, clock)
+    }
+
+    fn bind(config: Config, clock: Clock) -> Self {
+        let stop = Arc::new(Notify::new());
+        let is_told = Arc::clone(&stop);
+        let (addresses, bound) = std::sync::mpsc::channel();
+        let server = Server::spawn("gate", async move |stopped| {
+            let app = App::bind(config, clock).unwrap();
+            addresses.send((app.addr(), app.admin_addr(), app.health_addr())).unwrap();
+            let shutdown = async move {
+                tokio::select! {
+                    () = is_told.notified() => {}
+                    _ = stopped => {}
+                }
+            };
+            let _: Ended = app.run(shutdown).await;
+        });
+        let (addr, admin, health) = bound.recv().expect("a gate that listens");
+        Self { addr, admin, health, stop, server }
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    pub(crate) fn admin_addr(&self) -> SocketAddr {
+        self.admin.expect("an admin listener")
+    }
+
+    pub(crate) fn health_addr(&self) -> SocketAddr {
+        self.health.expect("a health listener")
+    }
+
+    /// Waits until `/readyz` says so.
+    pub(crate) async fn is_ready(&self) {
+        let admin = self.admin_addr();
+        eventually("the gate is ready", async || client::get(admin, "/readyz", None).await.status == 200).await;
+    }
+
+    /// Tells it to stop, as SIGTERM would, and does not wait for it.
+    pub(crate) fn stop(&self) {
+        self.stop.notify_one();
+    }
+
+    /// Whether it has stopped.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.server.has_ended()
+    }
+}

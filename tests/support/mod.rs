@@ -1,0 +1,40 @@
+//! A real issuer, a real origin, a gate and a client that shows every byte: all on port 0.
+
+pub(crate) mod binary;
+pub(crate) mod client;
+//GATE pub(crate) mod gate;
+pub(crate) mod issuer;
+pub(crate) mod key;
+pub(crate) mod origin;
+mod server;
+pub(crate) mod token;
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+pub(crate) use self::binary::Binary;
+pub(crate) use self::client::{Client, Response};
+//GATE pub(crate) use self::gate::Gate;
+pub(crate) use self::issuer::Issuer;
+pub(crate) use self::key::Key;
+pub(crate) use self::origin::{Origin, Reply};
+pub(crate) use self::token::{Token, now};
+
+/// The longest that anything is waited for.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Waits until `condition` holds; `what` is said when it does not.
+pub(crate) async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition().await {
+        assert!(Instant::now() < deadline, "still not so after {PATIENCE:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// What `future` gives within [`PATIENCE`].
+pub(crate) async fn patiently<T>(what: &str, future: impl Future<Output = T>) -> T {
+    let Ok(value) = tokio::time::timeout(PATIENCE, future).await else { panic!("not within {PATIENCE:?}: {what}") };
+    value
+}

@@ -1,0 +1,204 @@
+//! One connection at the origin.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+use super::pattern::{is_pattern, pattern};
+use super::reply::{Reply, Step};
+use super::{Received, State};
+use crate::support::client::find;
+
+/// How much of a body is kept; of the rest only the length and whether it is the [`pattern`].
+const KEPT_BODY: usize = 64 * 1024;
+
+/// The other end went away, or what it sent makes no sense.
+#[derive(Debug)]
+struct Gone;
+
+pub(super) struct Connection {
+    pub(super) stream: TcpStream,
+    pub(super) buffer: BytesMut,
+    pub(super) number: usize,
+}
+
+impl Connection {
+    pub(super) async fn run(mut self, state: Arc<Mutex<State>>, mut released: watch::Receiver<usize>) {
+        while let Ok(mut received) = self.read_request_head().await {
+            let reply = {
+                let mut state = state.lock().unwrap();
+                state.begun += 1;
+                let by_path = state.by_path.get(&received.target).cloned();
+                by_path.or_else(|| state.next.pop_front()).unwrap_or_else(|| state.default.clone())
+            };
+            let outcome = self.play(&reply, &mut received, &mut released).await;
+            let mut state = state.lock().unwrap();
+            state.received.push(received);
+            match outcome {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(Gone) => {
+                    state.abandoned += 1;
+                    break;
+                }
+            }
+        }
+        state.lock().unwrap().closed += 1;
+    }
+
+    /// Whether the connection goes on.
+    async fn play(
+        &mut self,
+        reply: &Reply,
+        received: &mut Received,
+        released: &mut watch::Receiver<usize>,
+    ) -> Result<bool, Gone> {
+        let mut has_read = false;
+        for step in &reply.0 {
+            match step {
+                Step::ReadBody => {
+                    self.read_body(received).await?;
+                    has_read = true;
+                }
+                Step::Write(bytes) => self.stream.write_all(bytes).await.map_err(|_| Gone)?,
+                Step::Pattern(length) => self.write_pattern(*length).await?,
+                Step::Wait(duration) => tokio::time::sleep(*duration).await,
+                Step::Hold => tokio::select! {
+                    _ = released.wait_for(|count| *count > 0) => {}
+                    gone = self.is_gone() => return Err(gone),
+                },
+                Step::Never => return Err(self.is_gone().await),
+                Step::Reset => {
+                    socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
+                    return Ok(false);
+                }
+                Step::Close => return Ok(false),
+            }
+        }
+        if !has_read {
+            self.read_body(received).await?;
+        }
+        Ok(true)
+    }
+
+    async fn write_pattern(&mut self, length: u64) -> Result<(), Gone> {
+        let mut offset = 0;
+        while offset < length {
+            let left = usize::try_from(length - offset).unwrap();
+            let bytes = pattern(offset, left);
+            self.stream.write_all(bytes).await.map_err(|_| Gone)?;
+            offset += bytes.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Waits until the other end goes away, whatever it sends until then.
+    async fn is_gone(&mut self) -> Gone {
+        while self.read_more().await.is_ok() {
+            self.buffer.clear();
+        }
+        Gone
+    }
+
+    async fn read_more(&mut self) -> Result<(), Gone> {
+        self.buffer.reserve(64 * 1024);
+        match self.stream.read_buf(&mut self.buffer).await {
+            Ok(count) if count > 0 => Ok(()),
+            _ => Err(Gone),
+        }
+    }
+
+    async fn read_request_head(&mut self) -> Result<Received, Gone> {
+        let end = loop {
+            if let Some(end) = find(&self.buffer, b"\r\n\r\n") {
+                break end + 4;
+            }
+            self.read_more().await?;
+        };
+        let head: String = self.buffer.split_to(end).iter().map(|byte| char::from(*byte)).collect();
+        let mut lines = head.trim_end_matches("\r\n").split("\r\n");
+        let request_line: Vec<_> = lines.next().unwrap().split(' ').map(str::to_owned).collect();
+        let [method, target, version] = request_line.try_into().unwrap_or_else(|_| panic!("request line of {head:?}"));
+        let headers = lines.map(|line| field(line).unwrap_or_else(|| panic!("no field: {line:?}"))).collect();
+        Ok(Received {
+            connection: self.number,
+            method,
+            target,
+            version,
+            headers,
+            head,
+            is_pattern: true,
+            ..Received::default()
+        })
+    }
+
+    /// RFC 9112 §6.3.
+    async fn read_body(&mut self, received: &mut Received) -> Result<(), Gone> {
+        if received.is_complete {
+            return Ok(());
+        }
+        if received.header("transfer-encoding").is_some() {
+            assert_eq!(received.header("content-length"), None, "one framing: {}", received.head);
+            self.read_chunks(received).await?;
+        } else if let Some(length) = received.header("content-length") {
+            let length = length.parse().unwrap();
+            self.read_bytes(length, received).await?;
+        }
+        received.is_complete = true;
+        Ok(())
+    }
+
+    async fn read_bytes(&mut self, mut count: u64, received: &mut Received) -> Result<(), Gone> {
+        while count > 0 {
+            if self.buffer.is_empty() {
+                self.read_more().await?;
+            }
+            let length = self.buffer.len().min(usize::try_from(count).unwrap_or(usize::MAX));
+            let bytes = &self.buffer[..length];
+            received.is_pattern &= is_pattern(received.body_length, bytes);
+            let room = KEPT_BODY.saturating_sub(received.body.len());
+            received.body.extend_from_slice(&bytes[..length.min(room)]);
+            received.body_length += length as u64;
+            self.buffer.advance(length);
+            count -= length as u64;
+        }
+        Ok(())
+    }
+
+    async fn read_chunks(&mut self, received: &mut Received) -> Result<(), Gone> {
+        loop {
+            let size = u64::from_str_radix(&self.read_line().await?, 16).unwrap();
+            if size == 0 {
+                break;
+            }
+            self.read_bytes(size, received).await?;
+            assert_eq!(self.read_line().await?, "");
+        }
+        loop {
+            let line = self.read_line().await?;
+            match field(&line) {
+                Some(trailer) => received.trailers.push(trailer),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    async fn read_line(&mut self) -> Result<String, Gone> {
+        loop {
+            if let Some(end) = find(&self.buffer, b"\r\n") {
+                let line = self.buffer.split_to(end).iter().map(|byte| char::from(*byte)).collect();
+                self.buffer.advance(2);
+                return Ok(line);
+            }
+            self.read_more().await?;
+        }
+    }
+}
+
+fn field(line: &str) -> Option<(String, String)> {
+    line.split_once(':').map(|(name, value)| (name.to_owned(), value.trim_matches([' ', '\t']).to_owned()))
+}

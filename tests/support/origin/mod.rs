@@ -1,0 +1,203 @@
+//! A real HTTP/1.1 origin on a bare socket: it records what it received, byte for byte, and says what it is told to.
+
+mod connection;
+mod pattern;
+mod reply;
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::BytesMut;
+use tokio::net::TcpListener;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
+
+use self::connection::Connection;
+pub(crate) use self::pattern::{is_pattern, pattern};
+pub(crate) use self::reply::Reply;
+use super::eventually;
+use super::server::{Server, listen};
+
+/// An origin. Dropping it stops it.
+#[derive(Debug)]
+pub(crate) struct Origin {
+    addr: SocketAddr,
+    state: Arc<Mutex<State>>,
+    release: watch::Sender<usize>,
+    _server: Server,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    default: Reply,
+    by_path: HashMap<String, Reply>,
+    next: VecDeque<Reply>,
+    received: Vec<Received>,
+    /// Requests whose head is here, whether or not their body is.
+    begun: usize,
+    opened: usize,
+    closed: usize,
+    /// Connections that ended before their reply did.
+    abandoned: usize,
+}
+
+/// A request as it came.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Received {
+    /// Which connection it came on, from 1.
+    pub(crate) connection: usize,
+    pub(crate) method: String,
+    pub(crate) target: String,
+    pub(crate) version: String,
+    /// In the order and spelling they came in.
+    pub(crate) headers: Vec<(String, String)>,
+    /// The first 64 KiB.
+    pub(crate) body: Vec<u8>,
+    pub(crate) body_length: u64,
+    /// Whether every byte was that of the [`pattern`].
+    pub(crate) is_pattern: bool,
+    pub(crate) trailers: Vec<(String, String)>,
+    /// Whether the body came to its end.
+    pub(crate) is_complete: bool,
+    /// The head, byte for byte (one byte, one character).
+    pub(crate) head: String,
+}
+
+impl Origin {
+    /// One that answers `200 ok`.
+    pub(crate) fn start() -> Self {
+        let (listener, addr) = listen();
+        let state = Arc::new(Mutex::new(State::default()));
+        let (release, released) = watch::channel(0);
+        let shared = Arc::clone(&state);
+        let server = Server::spawn("origin", move |stopped| serve(listener, shared, released, stopped));
+        Self { addr, state, release, _server: server }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Replies so from now on.
+    pub(crate) fn reply(&self, reply: Reply) {
+        self.state().default = reply;
+    }
+
+    /// Replies so to this target from now on.
+    pub(crate) fn reply_at(&self, target: &str, reply: Reply) {
+        self.state().by_path.insert(target.to_owned(), reply);
+    }
+
+    /// Replies so to the request after those for which this was said already.
+    pub(crate) fn reply_once(&self, reply: Reply) {
+        self.state().next.push_back(reply);
+    }
+
+    /// Lets every reply go on that waits for this, or will.
+    pub(crate) fn release(&self) {
+        self.release.send_modify(|count| *count += 1);
+    }
+
+    /// How many requests have begun to arrive.
+    pub(crate) fn begun(&self) -> usize {
+        self.state().begun
+    }
+
+    /// The requests that ended, well or not, in the order they did.
+    pub(crate) fn received(&self) -> Vec<Received> {
+        self.state().received.clone()
+    }
+
+    /// The one request that was received.
+    pub(crate) fn only(&self) -> Received {
+        let received = self.received();
+        assert_eq!(received.len(), 1, "one request: {received:#?}");
+        received.into_iter().next().unwrap()
+    }
+
+    /// The latest request that was received.
+    pub(crate) fn last(&self) -> Received {
+        self.state().received.last().cloned().expect("a request")
+    }
+
+    /// How many connections were opened.
+    pub(crate) fn opened(&self) -> usize {
+        self.state().opened
+    }
+
+    /// How many connections are open.
+    pub(crate) fn open(&self) -> usize {
+        let state = self.state();
+        state.opened - state.closed
+    }
+
+    /// How many connections the other end closed in the middle of an exchange.
+    pub(crate) fn abandoned(&self) -> usize {
+        self.state().abandoned
+    }
+
+    /// Waits until so many requests have begun to arrive.
+    pub(crate) async fn has_begun(&self, count: usize) {
+        eventually(&format!("{count} requests at the origin"), async || self.begun() >= count).await;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+}
+
+impl Received {
+    /// The one field of this name, in whatever spelling.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let all = self.headers_named(name);
+        assert!(all.len() <= 1, "one {name}: {}", self.head);
+        all.first().copied()
+    }
+
+    /// All fields of this name, in whatever spelling.
+    pub(crate) fn headers_named(&self, name: &str) -> Vec<&str> {
+        let named = self.headers.iter().filter(|(field, _)| field.eq_ignore_ascii_case(name));
+        named.map(|(_, value)| value.as_str()).collect()
+    }
+
+    /// The names, in order.
+    pub(crate) fn names(&self) -> Vec<&str> {
+        self.headers.iter().map(|(name, _)| name.as_str()).collect()
+    }
+}
+
+async fn serve(
+    listener: std::net::TcpListener,
+    state: Arc<Mutex<State>>,
+    released: watch::Receiver<usize>,
+    mut stopped: oneshot::Receiver<()>,
+) {
+    let listener = TcpListener::from_std(listener).unwrap();
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                let stream = accepted.unwrap().0;
+                stream.set_nodelay(true).unwrap();
+                let number = {
+                    let mut state = state.lock().unwrap();
+                    state.opened += 1;
+                    state.opened
+                };
+                let connection = Connection { stream, buffer: BytesMut::new(), number };
+                connections.spawn_local(connection.run(Arc::clone(&state), released.clone()));
+            }
+            Some(ended) = connections.join_next() => {
+                if let Err(error) = ended {
+                    std::panic::resume_unwind(error.into_panic());
+                }
+            }
+            _ = &mut stopped => return,
+        }
+    }
+}

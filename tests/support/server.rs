@@ -1,0 +1,55 @@
+//! A thread with a runtime, for servers that outlive nothing.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::thread::JoinHandle;
+
+use tokio::sync::oneshot;
+
+/// A server on a thread of its own. Dropping it stops the server and raises its panics.
+#[derive(Debug)]
+pub(super) struct Server {
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Runs what `serve` makes of the signal to stop.
+    pub(super) fn spawn<F: Future<Output = ()>>(
+        name: &str,
+        serve: impl FnOnce(oneshot::Receiver<()>) -> F + Send + 'static,
+    ) -> Self {
+        let (stop, stopped) = oneshot::channel();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let run = move || tokio::task::LocalSet::new().block_on(&runtime, serve(stopped));
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run).unwrap();
+        Self { stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// Tells the server to stop, and does not wait for it.
+    pub(super) fn stop(&mut self) {
+        drop(self.stop.take());
+    }
+
+    /// Whether it has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+        let Some(Err(panic)) = self.thread.take().map(JoinHandle::join) else { return };
+        if !std::thread::panicking() {
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+/// A listener on a free port of the loopback.
+pub(super) fn listen() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let addr = listener.local_addr().unwrap();
+    (listener, addr)
+}
