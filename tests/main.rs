@@ -1,5 +1,17 @@
 //! The gate as others see it: over sockets, and by its exit codes.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says so by panicking")]
 
+mod claims;
+mod cli;
+mod credentials;
+mod denials;
+mod forwarding;
+mod headers;
+mod outage;
 mod rooms;
+mod rotation;
+mod shutdown;
+mod signature;
 mod support;
+mod vectors;
+mod wire;

@@ -1,13 +1,14 @@
 //! A client that sends literal bytes and shows what came back.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::patiently;
+use super::{PATIENCE, patiently};
 
 /// What a response of the gate's own may say; anything else is a leak.
 const OWN_HEADERS: [&str; 9] = [
@@ -27,6 +28,7 @@ const OWN_HEADERS: [&str; 9] = [
 pub(crate) struct Client {
     stream: TcpStream,
     buffer: BytesMut,
+    patience: Duration,
 }
 
 /// One response, after any 1xx.
@@ -58,6 +60,11 @@ pub(crate) async fn get(addr: SocketAddr, path: &str, token: Option<&str>) -> Re
     client.response().await
 }
 
+/// `GET path` by somebody on this machine, as an admin listener wants it.
+pub(crate) async fn get_local(addr: SocketAddr, path: &str) -> Response {
+    exchange(addr, format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")).await
+}
+
 /// Sends these bytes and reads one response.
 pub(crate) async fn exchange(addr: SocketAddr, bytes: impl AsRef<[u8]>) -> Response {
     let mut client = Client::connect(addr).await;
@@ -75,7 +82,14 @@ impl Client {
     pub(crate) async fn connect(addr: SocketAddr) -> Self {
         let stream = patiently("connect", TcpStream::connect(addr)).await.unwrap();
         stream.set_nodelay(true).unwrap();
-        Self { stream, buffer: BytesMut::new() }
+        Self { stream, buffer: BytesMut::new(), patience: PATIENCE }
+    }
+
+    /// `None` when nobody listens any more.
+    pub(crate) async fn try_connect(addr: SocketAddr) -> Option<Self> {
+        let stream = patiently("connect", TcpStream::connect(addr)).await.ok()?;
+        stream.set_nodelay(true).ok()?;
+        Some(Self { stream, buffer: BytesMut::new(), patience: PATIENCE })
     }
 
     pub(crate) fn local_addr(&self) -> SocketAddr {
@@ -91,6 +105,11 @@ impl Client {
         patiently("send", self.stream.write_all(bytes.as_ref())).await.is_ok()
     }
 
+    /// Sends as much as can be sent without waiting; `None` when that is nothing.
+    pub(crate) fn send_at_once(&mut self, bytes: &[u8]) -> Option<usize> {
+        self.stream.try_write(bytes).ok()
+    }
+
     /// Says that nothing more will be sent.
     pub(crate) async fn half_close(&mut self) {
         self.stream.shutdown().await.unwrap();
@@ -98,7 +117,7 @@ impl Client {
 
     /// Goes away without a word: the other end sees a reset.
     pub(crate) fn reset(self) {
-        socket2::SockRef::from(&self.stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+        socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
     }
 
     /// One whole response to a request that was no `HEAD`.
@@ -107,6 +126,12 @@ impl Client {
         self.read_body(&mut response).await;
         response.check_own_headers();
         response
+    }
+
+    /// One whole response that may take longer than others.
+    pub(crate) async fn response_within(&mut self, patience: Duration) -> Response {
+        self.patience = patience;
+        self.response().await
     }
 
     /// A response without its body.
@@ -157,7 +182,8 @@ impl Client {
 
     async fn read_more(&mut self) -> bool {
         self.buffer.reserve(64 * 1024);
-        let read = patiently("read", self.stream.read_buf(&mut self.buffer)).await;
+        let read = tokio::time::timeout(self.patience, self.stream.read_buf(&mut self.buffer)).await;
+        let read = read.unwrap_or_else(|_| panic!("nothing to read within {:?}, after {:?}", self.patience, self.buffer));
         // A reset is one way to close.
         read.is_ok_and(|count| count > 0)
     }

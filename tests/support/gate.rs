@@ -39,6 +39,8 @@ impl Gate {
             ("--issuer", &*issuer),
             ("--upstream", &*origin),
             ("--workers", "2"),
+            // A test that has seen enough does not wait for what is still in flight.
+            ("--shutdown-grace-period", "1s"),
         ];
         let mut arguments = vec!["claimgate"];
         for (flag, value) in usual {
@@ -48,7 +50,7 @@ impl Gate {
         }
         arguments.extend(flags);
         let flags = Flags::try_parse_from(&arguments).unwrap_or_else(|error| panic!("{arguments:?}: {error}"));
-        let config = Config::resolve(&flags).unwrap_or_else(|errors| panic!("{arguments:?}: {errors:?}"));
+        let config = Config::resolve(&flags).unwrap_or_else(|errors| panic!("{arguments:?}: {errors}"));
         Self::bind(config, clock)
     }
 
@@ -58,14 +60,14 @@ impl Gate {
         let (addresses, bound) = std::sync::mpsc::channel();
         let server = Server::spawn("gate", async move |stopped| {
             let app = App::bind(config, clock).unwrap();
-            addresses.send((app.addr(), app.admin_addr(), app.health_addr())).unwrap();
+            addresses.send((app.addr().unwrap(), app.admin_addr(), app.health_addr())).unwrap();
             let shutdown = async move {
                 tokio::select! {
                     () = is_told.notified() => {}
                     _ = stopped => {}
                 }
             };
-            let _: Ended = app.run(shutdown).await;
+            let _: Ended = app.run(shutdown).await.unwrap();
         });
         let (addr, admin, health) = bound.recv().expect("a gate that listens");
         Self { addr, admin, health, stop, server }
@@ -83,10 +85,14 @@ impl Gate {
         self.health.expect("a health listener")
     }
 
+    pub(crate) fn has_no_health_listener(&self) -> bool {
+        self.health.is_none()
+    }
+
     /// Waits until `/readyz` says so.
     pub(crate) async fn is_ready(&self) {
         let admin = self.admin_addr();
-        eventually("the gate is ready", async || client::get(admin, "/readyz", None).await.status == 200).await;
+        eventually("the gate is ready", async || client::get_local(admin, "/readyz").await.status == 200).await;
     }
 
     /// Tells it to stop, as SIGTERM would, and does not wait for it.

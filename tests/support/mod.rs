@@ -2,7 +2,7 @@
 
 pub(crate) mod binary;
 pub(crate) mod client;
-//GATE pub(crate) mod gate;
+pub(crate) mod gate;
 pub(crate) mod issuer;
 pub(crate) mod key;
 pub(crate) mod origin;
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 pub(crate) use self::binary::Binary;
 pub(crate) use self::client::{Client, Response};
-//GATE pub(crate) use self::gate::Gate;
+pub(crate) use self::gate::Gate;
 pub(crate) use self::issuer::Issuer;
 pub(crate) use self::key::Key;
 pub(crate) use self::origin::{Origin, Reply};
@@ -37,4 +37,37 @@ pub(crate) async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> b
 pub(crate) async fn patiently<T>(what: &str, future: impl Future<Output = T>) -> T {
     let Ok(value) = tokio::time::timeout(PATIENCE, future).await else { panic!("not within {PATIENCE:?}: {what}") };
     value
+}
+/// A whole house: issuer, origin and a gate between a client and them.
+pub(crate) struct House {
+    pub(crate) issuer: Issuer,
+    pub(crate) origin: Origin,
+    pub(crate) gate: Gate,
+}
+
+impl House {
+    /// With these flags beside `--issuer` and `--upstream`, when the keys are there.
+    pub(crate) async fn start(flags: &[&str]) -> Self {
+        let issuer = Issuer::start();
+        Self::with_issuer(issuer, flags).await
+    }
+
+    /// With an issuer that was prepared.
+    pub(crate) async fn with_issuer(issuer: Issuer, flags: &[&str]) -> Self {
+        let origin = Origin::start();
+        let gate = Gate::start(&issuer, &origin, flags);
+        gate.is_ready().await;
+        Self { issuer, origin, gate }
+    }
+
+    /// `GET path` with this token.
+    pub(crate) async fn get(&self, path: &str, token: &str) -> Response {
+        client::get(self.gate.addr(), path, Some(token)).await
+    }
+
+    /// The reason of the denial that this token gets; `"passed"` when it got through.
+    pub(crate) async fn verdict(&self, token: &str) -> String {
+        let response = self.get("/", token).await;
+        if response.status == 200 { "passed".to_owned() } else { response.denial().reason }
+    }
 }

@@ -35,7 +35,7 @@ impl Connection {
                 let by_path = state.by_path.get(&received.target).cloned();
                 by_path.or_else(|| state.next.pop_front()).unwrap_or_else(|| state.default.clone())
             };
-            let outcome = self.play(&reply, &mut received, &mut released).await;
+            let outcome = self.play(&reply, &mut received, &mut released, &state).await;
             let mut state = state.lock().unwrap();
             state.received.push(received);
             match outcome {
@@ -56,6 +56,7 @@ impl Connection {
         reply: &Reply,
         received: &mut Received,
         released: &mut watch::Receiver<usize>,
+        state: &Mutex<State>,
     ) -> Result<bool, Gone> {
         let mut has_read = false;
         for step in &reply.0 {
@@ -65,7 +66,7 @@ impl Connection {
                     has_read = true;
                 }
                 Step::Write(bytes) => self.stream.write_all(bytes).await.map_err(|_| Gone)?,
-                Step::Pattern(length) => self.write_pattern(*length).await?,
+                Step::Pattern(length) => self.write_pattern(*length, state).await?,
                 Step::Wait(duration) => tokio::time::sleep(*duration).await,
                 Step::Hold => tokio::select! {
                     _ = released.wait_for(|count| *count > 0) => {}
@@ -85,13 +86,14 @@ impl Connection {
         Ok(true)
     }
 
-    async fn write_pattern(&mut self, length: u64) -> Result<(), Gone> {
+    async fn write_pattern(&mut self, length: u64, state: &Mutex<State>) -> Result<(), Gone> {
         let mut offset = 0;
         while offset < length {
             let left = usize::try_from(length - offset).unwrap();
             let bytes = pattern(offset, left);
             self.stream.write_all(bytes).await.map_err(|_| Gone)?;
             offset += bytes.len() as u64;
+            state.lock().unwrap().written += bytes.len() as u64;
         }
         Ok(())
     }

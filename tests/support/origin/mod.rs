@@ -40,6 +40,8 @@ struct State {
     closed: usize,
     /// Connections that ended before their reply did.
     abandoned: usize,
+    /// Bytes of patterns that were written.
+    written: u64,
 }
 
 /// A request as it came.
@@ -139,6 +141,11 @@ impl Origin {
     /// How many connections the other end closed in the middle of an exchange.
     pub(crate) fn abandoned(&self) -> usize {
         self.state().abandoned
+    }
+
+    /// How many bytes of patterns it could write.
+    pub(crate) fn written(&self) -> u64 {
+        self.state().written
     }
 
     /// Waits until so many requests have begun to arrive.

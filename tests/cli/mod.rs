@@ -1,0 +1,6 @@
+//! The real binary: its flags, its first words and its exit codes.
+
+mod demo;
+mod health;
+mod mistakes;
+mod start;
