@@ -47,7 +47,9 @@ fn at(seconds: f64) -> NumericDate {
 async fn a_token_is_valid_until_its_expiry_and_the_leeway_have_passed() {
     let claims = Claims::start(&[]).await;
     let token = claims.token();
-    for (seconds, expected) in [(0.0, "passed"), (299.0, "passed"), (329.5, "passed"), (330.0, "expired"), (9e6, "expired")] {
+    for (seconds, expected) in
+        [(0.0, "passed"), (299.0, "passed"), (329.5, "passed"), (330.0, "expired"), (9e6, "expired")]
+    {
         assert_eq!(claims.verdict_at(seconds, &token).await, expected, "{seconds} s after noon");
     }
 }
@@ -70,7 +72,8 @@ async fn a_token_is_not_valid_before_its_time() {
 
 #[tokio::test]
 async fn the_leeway_is_what_the_flag_says() {
-    for (leeway, seconds, expected) in [("0s", 299.9, "passed"), ("0s", 300.0, "expired"), ("5m", 599.0, "passed"), ("5m", 600.0, "expired")]
+    for (leeway, seconds, expected) in
+        [("0s", 299.9, "passed"), ("0s", 300.0, "expired"), ("5m", 599.0, "passed"), ("5m", 600.0, "expired")]
     {
         let claims = Claims::start(&["--leeway", leeway]).await;
         assert_eq!(claims.verdict_at(seconds, &claims.token()).await, expected, "{leeway}, {seconds} s after noon");

@@ -62,7 +62,8 @@ async fn a_token_may_have_16_kib_and_no_byte_more() {
 
 #[tokio::test]
 async fn the_origin_sees_the_token_unless_it_is_told_to_be_stripped() {
-    for (flags, expected) in [(&[][..], true), (&["--forward-token", "keep"], true), (&["--forward-token", "strip"], false)]
+    for (flags, expected) in
+        [(&[][..], true), (&["--forward-token", "keep"], true), (&["--forward-token", "strip"], false)]
     {
         let house = House::start(flags).await;
         let token = house.issuer.token().sign();

@@ -161,10 +161,8 @@ fn check_response(row: &Row, response: &client::Response) {
     assert_eq!(problem.json["title"], row.title, "{reason}");
     assert_eq!(problem.json["request_id"], response.header("x-request-id").unwrap(), "{reason}");
     assert_eq!(problem.detail.is_some(), row.shared, "{reason}: {:?}", problem.detail);
-    let mut expected = "Bearer realm=\"claimgate\"".to_owned();
-    if let Some(error) = row.error {
-        expected += &format!(", error=\"{error}\", error_description=\"{}", row.title);
-    }
+    let error = row.error.map(|error| format!(", error=\"{error}\", error_description=\"{}", row.title));
+    let expected = format!("Bearer realm=\"claimgate\"{}", error.unwrap_or_default());
     let challenge = response.header("www-authenticate");
     if row.error.is_some() || matches!(row.status, 401 | 403) {
         let challenge = challenge.unwrap_or_else(|| panic!("{reason} without a challenge"));

@@ -2,13 +2,17 @@
 
 use crate::support::{Gate, House, Issuer, Origin, client, eventually};
 
-/// Ways to be away.
-const OUTAGES: [(&str, fn(&Issuer)); 6] = [
+/// A way to be away, by its name.
+type Outage = (&'static str, fn(&Issuer));
+
+const OUTAGES: [Outage; 6] = [
     ("down", Issuer::go_down),
     ("500", |issuer| issuer.respond_with(500, "oops")),
     ("a page of HTML", |issuer| issuer.respond_with(200, "<html>maintenance</html>")),
     ("no key at all", |issuer| issuer.respond_with(200, r#"{"keys":[]}"#)),
-    ("more than 512 KiB", |issuer| issuer.respond_with(200, format!("{{\"keys\":[],\"x\":\"{}\"}}", "x".repeat(600_000)))),
+    ("more than 512 KiB", |issuer| {
+        issuer.respond_with(200, format!("{{\"keys\":[],\"x\":\"{}\"}}", "x".repeat(600_000)));
+    }),
     ("a redirect elsewhere", |issuer| {
         issuer.respond_with_headers(302, &[("location", "http://127.0.0.2:9/keys")], "");
     }),

@@ -120,7 +120,7 @@ async fn a_token_without_a_name_is_held_against_the_keys_that_fit() {
         assert_eq!(house.verdict(&token).await, "passed");
     }
     let forged = house.issuer.token_by(&second.forged()).without_header("kid").sign();
-    assert_eq!(house.verdict(&forged).await, "invalid_signature");
+    assert_eq!(house.verdict(&forged).await, "unknown_key", "none of them matches, and asking again brought no other");
 }
 
 #[tokio::test]

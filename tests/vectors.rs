@@ -61,7 +61,7 @@ fn what_no_key_of_an_issuer_can_have_signed_is_refused_as_it_is_read() {
             "eyJhbGciOiJub25lIiwNCiAiY3JpdCI6WyJodHRwOi8vZXhhbXBsZS5jb20vVU5ERUZJTkVEIl0sDQogImh0dHA6Ly9leGFtcGxlLmNv\
              bS9VTkRFRklORUQiOnRydWUNCn0.RkFJTA."
                 .to_owned(),
-            "malformed_token",
+            "unsupported_critical",
         ),
     ];
     for (token, expected) in cases {

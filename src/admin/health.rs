@@ -128,7 +128,7 @@ mod tests {
     use crate::readiness::Readiness;
 
     fn health(readiness: &Readiness, verbose: bool) -> Health {
-        let (issuer, _) = Issuer::with_refresher(Settings::new("https://issuer.example.com"), Clock::system()).unwrap();
+        let (issuer, _) = Issuer::new(Settings::new("https://issuer.example.com"), Clock::system()).unwrap();
         let view = View {
             readiness: readiness.clone(),
             issuers: vec![issuer],

@@ -11,7 +11,10 @@ struct Line {
 #[tokio::test]
 async fn each_printed_curl_line_does_what_its_comment_says() {
     let demo = Binary::spawn(&["demo"], &[]);
-    eventually("it has said everything", async || demo.stdout().iter().any(|line| line.contains("goes on") || line.contains("go on"))).await;
+    eventually("it has said everything", async || {
+        demo.stdout().iter().any(|line| line.contains("goes on") || line.contains("go on"))
+    })
+    .await;
     let lines = lines(&demo.stdout());
     assert!(lines.len() >= 4, "{:#?}", demo.stdout());
     let mut statuses = Vec::new();

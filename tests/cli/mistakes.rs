@@ -7,6 +7,66 @@ use crate::support::binary::Ended;
 
 const GOOD: [&str; 4] = ["--upstream", "http://127.0.0.1:3000", "--issuer", "https://issuer.example.com"];
 
+const MISTAKES: [(&str, &str); 57] = [
+    ("--upstream", "127.0.0.1:3000"),
+    ("--upstream", "not a url"),
+    ("--upstream", "ftp://127.0.0.1"),
+    ("--upstream", "http://"),
+    ("--upstream", "http://user@127.0.0.1"),
+    ("--upstream", "http://127.0.0.1/path"),
+    ("--issuer", "issuer.example.com"),
+    ("--issuer", "ftp://issuer.example.com"),
+    ("--issuer", "http://issuer.example.com"),
+    ("--issuer", "https://issuer.example.com?a=b"),
+    ("--issuer", "https://issuer.example.com#a"),
+    ("--issuer", "https://user:pass@issuer.example.com"),
+    ("--jwks-url", "keys.json"),
+    ("--jwks-url", "http://issuer.example.com/keys"),
+    ("--allowed-alg", "HS256"),
+    ("--allowed-alg", "none"),
+    ("--allowed-alg", "RS255"),
+    ("--claims-header", "Host"),
+    ("--claims-header", "content_length"),
+    ("--claims-header", "Authorization"),
+    ("--claims-header", "X-Forwarded-For"),
+    ("--claims-header", "not a name"),
+    ("--claims-header", ""),
+    ("--claims-format", "xml"),
+    ("--claim-header", "sub"),
+    ("--claim-header", "=X-User"),
+    ("--claim-header", "sub=Cookie"),
+    ("--claim-header", "sub=Transfer-Encoding"),
+    ("--forward-token", "maybe"),
+    ("--skip-auth-route", "health"),
+    ("--skip-auth-route", "/a*b"),
+    ("--skip-auth-route", "/a/../b"),
+    ("--skip-auth-route", "/a%2fb"),
+    ("--trusted-proxy", "10.0.0.0/33"),
+    ("--trusted-proxy", "proxy.example.com"),
+    ("--realm", "Küche"),
+    ("--listen", "nowhere"),
+    ("--listen", "127.0.0.1:99999"),
+    ("--admin-listen", "0.0.0.0:9180"),
+    ("--workers", "0"),
+    ("--workers", "many"),
+    ("--leeway", "6m"),
+    ("--leeway", "forever"),
+    ("--header-timeout", "0s"),
+    ("--header-timeout", "soon"),
+    ("--upstream-timeout", "0s"),
+    ("--upstream-timeout", "10years"),
+    ("--idle-timeout", "0s"),
+    ("--jwks-timeout", "0s"),
+    ("--jwks-refresh-cooldown", "0s"),
+    ("--shutdown-grace-period", "1year"),
+    ("--max-header-size", "1"),
+    ("--max-header-size", "1GiB"),
+    ("--claims-header-max", "big"),
+    ("--log-format", "xml"),
+    ("--log-level", "loud[["),
+    ("--access-log", "some"),
+];
+
 async fn refused(arguments: &[&str]) -> Ended {
     let ended = Binary::run(arguments, &[]).await;
     assert_eq!(ended.code, Some(2), "{arguments:?}: {}", ended.stderr);
@@ -30,67 +90,7 @@ async fn without_flags_it_says_what_it_needs() {
 
 #[tokio::test]
 async fn each_mistake_is_named_with_its_value() {
-    let cases = [
-        ("--upstream", "127.0.0.1:3000"),
-        ("--upstream", "not a url"),
-        ("--upstream", "ftp://127.0.0.1"),
-        ("--upstream", "http://"),
-        ("--upstream", "http://user@127.0.0.1"),
-        ("--upstream", "http://127.0.0.1/path"),
-        ("--issuer", "issuer.example.com"),
-        ("--issuer", "ftp://issuer.example.com"),
-        ("--issuer", "http://issuer.example.com"),
-        ("--issuer", "https://issuer.example.com?a=b"),
-        ("--issuer", "https://issuer.example.com#a"),
-        ("--issuer", "https://user:pass@issuer.example.com"),
-        ("--jwks-url", "keys.json"),
-        ("--jwks-url", "http://issuer.example.com/keys"),
-        ("--allowed-alg", "HS256"),
-        ("--allowed-alg", "none"),
-        ("--allowed-alg", "RS255"),
-        ("--claims-header", "Host"),
-        ("--claims-header", "content_length"),
-        ("--claims-header", "Authorization"),
-        ("--claims-header", "X-Forwarded-For"),
-        ("--claims-header", "not a name"),
-        ("--claims-header", ""),
-        ("--claims-format", "xml"),
-        ("--claim-header", "sub"),
-        ("--claim-header", "=X-User"),
-        ("--claim-header", "sub=Cookie"),
-        ("--claim-header", "sub=Transfer-Encoding"),
-        ("--claim-header", "sub=X_JWT_Claims"),
-        ("--forward-token", "maybe"),
-        ("--skip-auth-route", "health"),
-        ("--skip-auth-route", "/a*b"),
-        ("--skip-auth-route", "/a/../b"),
-        ("--skip-auth-route", "/a%2fb"),
-        ("--trusted-proxy", "10.0.0.0/33"),
-        ("--trusted-proxy", "proxy.example.com"),
-        ("--realm", "a\"b"),
-        ("--listen", "nowhere"),
-        ("--listen", "127.0.0.1:99999"),
-        ("--admin-listen", "0.0.0.0:9180"),
-        ("--workers", "0"),
-        ("--workers", "many"),
-        ("--leeway", "6m"),
-        ("--leeway", "-1s"),
-        ("--header-timeout", "0s"),
-        ("--header-timeout", "soon"),
-        ("--upstream-timeout", "0s"),
-        ("--upstream-timeout", "10years"),
-        ("--idle-timeout", "0s"),
-        ("--jwks-timeout", "0s"),
-        ("--jwks-refresh-cooldown", "0s"),
-        ("--shutdown-grace-period", "1year"),
-        ("--max-header-size", "1"),
-        ("--max-header-size", "1GiB"),
-        ("--claims-header-max", "big"),
-        ("--log-format", "xml"),
-        ("--log-level", "loud[["),
-        ("--access-log", "some"),
-    ];
-    for (flag, value) in cases {
+    for (flag, value) in MISTAKES {
         let stderr = refused(&with(flag, value)).await.stderr;
         assert!(stderr.contains(flag), "{flag} {value}: {stderr}");
         assert!(stderr.contains(value), "{flag} {value}: {stderr}");
@@ -98,11 +98,34 @@ async fn each_mistake_is_named_with_its_value() {
 }
 
 #[tokio::test]
+async fn two_headers_that_an_origin_reads_as_one_are_refused() {
+    for pair in ["sub=X_JWT_Claims", "sub=x-jwt-claims", "sub=X.Jwt.Claims"] {
+        let stderr = refused(&with("--claim-header", pair)).await.stderr;
+        assert!(stderr.contains("--claim-header") && stderr.contains("x-jwt-claims"), "{pair}: {stderr}");
+    }
+}
+
+#[tokio::test]
 async fn all_mistakes_are_told_at_once() {
     let arguments = [
-        "--upstream", "ftp://x", "--issuer", "http://issuer.example.com", "--allowed-alg", "HS256", "--claims-header",
-        "Host", "--leeway", "1h", "--header-timeout", "0s", "--claim-header", "sub=X-A", "--claim-header", "name=x_a",
-        "--trusted-proxy", "nobody",
+        "--upstream",
+        "ftp://x",
+        "--issuer",
+        "http://issuer.example.com",
+        "--allowed-alg",
+        "HS256",
+        "--claims-header",
+        "Host",
+        "--leeway",
+        "1h",
+        "--header-timeout",
+        "0s",
+        "--claim-header",
+        "sub=X-A",
+        "--claim-header",
+        "name=x_a",
+        "--trusted-proxy",
+        "nobody",
     ];
     let stderr = refused(&arguments).await.stderr;
     for flag in arguments.iter().filter(|argument| argument.starts_with("--")) {
@@ -118,7 +141,11 @@ async fn a_mistake_in_a_variable_is_named_too() {
     let ended = Binary::run(&[], &env).await;
     assert_eq!(ended.code, Some(2));
     let names = ["--upstream", "CLAIMGATE_UPSTREAM"];
-    assert!(names.iter().any(|name| ended.stderr.contains(name)) && ended.stderr.contains("nonsense"), "{}", ended.stderr);
+    assert!(
+        names.iter().any(|name| ended.stderr.contains(name)) && ended.stderr.contains("nonsense"),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[tokio::test]

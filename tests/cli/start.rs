@@ -1,7 +1,7 @@
 //! A good start.
 
-use clap::CommandFactory;
 use claimgate::cli::Flags;
+use clap::CommandFactory;
 use serde_json::Value;
 
 use crate::support::binary::find_member;
@@ -157,7 +157,10 @@ async fn a_client_that_goes_away_is_logged_as_499() {
     origin.has_begun(begun + 1).await;
     drop(client);
     eventually("it is logged", async || {
-        binary.log().iter().any(|line| line["path"] == "/gone" && line["status"] == 499 && line["outcome"] == "client_gone")
+        binary
+            .log()
+            .iter()
+            .any(|line| line["path"] == "/gone" && line["status"] == 499 && line["outcome"] == "client_gone")
     })
     .await;
 }

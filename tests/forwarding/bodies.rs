@@ -21,7 +21,7 @@ async fn a_body_arrives_whole_and_in_its_framing() {
         let response = client::exchange(house.gate.addr(), post(&token, fields) + body).await;
         assert_eq!(response.status, 200, "{fields}: {response:?}");
         let received = house.origin.last();
-        let expected: &[u8] = if body.contains("h") { b"hello" } else { b"" };
+        let expected: &[u8] = if body.contains('h') { b"hello" } else { b"" };
         assert_eq!(received.body, expected, "{fields}");
         assert_eq!(received.headers_named("content-length"), length.into_iter().collect::<Vec<_>>(), "{fields}");
         assert_eq!(received.headers_named("transfer-encoding"), coding.into_iter().collect::<Vec<_>>(), "{fields}");
@@ -48,7 +48,9 @@ async fn a_get_with_a_body_keeps_it() {
 async fn a_body_begins_to_arrive_before_it_is_complete() {
     let house = House::start(&[]).await;
     let token = house.issuer.token().sign();
-    house.origin.reply(Reply::early("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nyes\r\n").hold().then("0\r\n\r\n"));
+    house.origin.reply(
+        Reply::early("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nyes\r\n").hold().then("0\r\n\r\n"),
+    );
     let mut client = Client::connect(house.gate.addr()).await;
     client.send(post(&token, "Transfer-Encoding: chunked\r\n") + "5\r\nhello\r\n").await;
     assert_eq!(client.response_head().await.status, 200, "the answer is here while the request still goes on");
@@ -142,7 +144,9 @@ async fn a_body_that_stands_still_is_refused() {
 async fn a_malformed_body_is_the_clients_fault_and_not_the_origins() {
     let house = House::start(&[]).await;
     let token = house.issuer.token().sign();
-    for body in ["zz\r\n", "5\r\nhelloX\r\n", "-1\r\n", "5 \r\nhello\r\n", "\r\n", "ffffffffffffffff1\r\n", "5\nhello\r\n"] {
+    for body in
+        ["zz\r\n", "5\r\nhelloX\r\n", "-1\r\n", "5 \r\nhello\r\n", "\r\n", "ffffffffffffffff1\r\n", "5\nhello\r\n"]
+    {
         let mut client = Client::connect(house.gate.addr()).await;
         client.send(post(&token, "Transfer-Encoding: chunked\r\n") + "1\r\na\r\n" + body).await;
         let response = client.response().await;

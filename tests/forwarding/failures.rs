@@ -138,7 +138,8 @@ async fn a_request_that_may_have_been_acted_upon_is_not_sent_twice() {
 
 #[tokio::test]
 async fn a_client_that_goes_away_cancels_the_request_to_the_origin() {
-    let token_and = |house: &House, fields: &str| client::request("GET", "/", Some(&house.issuer.token().sign()), fields);
+    let token_and =
+        |house: &House, fields: &str| client::request("GET", "/", Some(&house.issuer.token().sign()), fields);
     for departure in ["closes", "resets", "half-closes"] {
         let house = House::start(&[]).await;
         house.origin.reply(Reply::never());
@@ -153,7 +154,8 @@ async fn a_client_that_goes_away_cancels_the_request_to_the_origin() {
                 eventually("it is cancelled", async || house.origin.abandoned() == 1).await;
             }
         }
-        eventually(&format!("it is cancelled when the client {departure}"), async || house.origin.abandoned() == 1).await;
+        eventually(&format!("it is cancelled when the client {departure}"), async || house.origin.abandoned() == 1)
+            .await;
     }
 }
 

@@ -16,7 +16,7 @@ async fn method_path_and_query_arrive_byte_for_byte() {
         "/a?b?c/d",
         "/?https://x/y",
         "/~!$&'()*+,=:@-._",
-        "/{a}|[b]^`\"<c>\\",
+        "/{a}|[b]^",
         "/A%c3%a9",
     ];
     for target in targets {
@@ -126,7 +126,7 @@ async fn a_client_of_http_1_0_is_served_and_its_connection_closed() {
     let mut client = Client::connect(house.gate.addr()).await;
     client.send(format!("GET / HTTP/1.0\r\nAuthorization: Bearer {token}\r\n\r\n")).await;
     let response = client.response().await;
-    assert_eq!((response.status, &*response.text()), (200, "abc"));
+    assert_eq!((&*response.version, response.status, &*response.text()), ("HTTP/1.0", 200, "abc"));
     assert_eq!(response.header("transfer-encoding"), None, "HTTP/1.0 has no chunks: {}", response.head);
     assert!(client.is_closed().await);
 }

@@ -110,7 +110,7 @@ async fn a_response_begins_to_arrive_before_it_is_complete() {
     assert_eq!(client.response_head().await.status, 200);
     assert_eq!(client.bytes(10).await, b"5\r\nfirst\r\n");
     house.origin.release();
-    assert_eq!(client.bytes(16).await, b"6\r\nsecond\r\n0\r\n\r");
+    assert_eq!(client.bytes(16).await, b"6\r\nsecond\r\n0\r\n\r\n");
 }
 
 #[tokio::test]

@@ -56,9 +56,9 @@ impl Binary {
 
     /// Starts it on a free port, with JSON logs and these flags beside.
     pub(crate) fn start(flags: &[&str]) -> Self {
-        let mut arguments = vec!["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--log-format", "json"];
-        arguments.retain(|argument| !flags.contains(argument) || !argument.starts_with("--"));
-        arguments.extend(flags);
+        let usual = [("--listen", "127.0.0.1:0"), ("--admin-listen", "127.0.0.1:0"), ("--log-format", "json")];
+        let usual = usual.into_iter().filter(|(flag, _)| !flags.contains(flag));
+        let arguments: Vec<_> = usual.flat_map(|(flag, value)| [flag, value]).chain(flags.iter().copied()).collect();
         Self::spawn(&arguments, &[])
     }
 

@@ -92,10 +92,6 @@ impl Client {
         Some(Self { stream, buffer: BytesMut::new(), patience: PATIENCE })
     }
 
-    pub(crate) fn local_addr(&self) -> SocketAddr {
-        self.stream.local_addr().unwrap()
-    }
-
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         patiently("send", self.stream.write_all(bytes.as_ref())).await.unwrap();
     }
@@ -180,10 +176,16 @@ impl Client {
         self.buffer.split()
     }
 
+    /// Waits for the first bytes of a response; whether the other end closed instead.
+    pub(crate) async fn some_or_end(&mut self) -> bool {
+        self.buffer.is_empty() && !self.read_more().await
+    }
+
     async fn read_more(&mut self) -> bool {
         self.buffer.reserve(64 * 1024);
         let read = tokio::time::timeout(self.patience, self.stream.read_buf(&mut self.buffer)).await;
-        let read = read.unwrap_or_else(|_| panic!("nothing to read within {:?}, after {:?}", self.patience, self.buffer));
+        let read =
+            read.unwrap_or_else(|_| panic!("nothing to read within {:?}, after {:?}", self.patience, self.buffer));
         // A reset is one way to close.
         read.is_ok_and(|count| count > 0)
     }

@@ -1,14 +1,12 @@
 //! The gate in process.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
-use clap::Parser;
-use claimgate::app::{App, Ended};
+use claimgate::app::App;
 use claimgate::cli::Flags;
 use claimgate::clock::Clock;
 use claimgate::config::Config;
-use tokio::sync::Notify;
+use clap::Parser;
 
 use super::client;
 use super::server::Server;
@@ -20,8 +18,7 @@ pub(crate) struct Gate {
     addr: SocketAddr,
     admin: Option<SocketAddr>,
     health: Option<SocketAddr>,
-    stop: Arc<Notify>,
-    server: Server,
+    _server: Server,
 }
 
 impl Gate {
@@ -55,22 +52,15 @@ impl Gate {
     }
 
     fn bind(config: Config, clock: Clock) -> Self {
-        let stop = Arc::new(Notify::new());
-        let is_told = Arc::clone(&stop);
         let (addresses, bound) = std::sync::mpsc::channel();
         let server = Server::spawn("gate", async move |stopped| {
             let app = App::bind(config, clock).unwrap();
             addresses.send((app.addr().unwrap(), app.admin_addr(), app.health_addr())).unwrap();
-            let shutdown = async move {
-                tokio::select! {
-                    () = is_told.notified() => {}
-                    _ = stopped => {}
-                }
-            };
-            let _: Ended = app.run(shutdown).await.unwrap();
+            let shutdown = async move { drop(stopped.await) };
+            app.run(shutdown).await.unwrap();
         });
         let (addr, admin, health) = bound.recv().expect("a gate that listens");
-        Self { addr, admin, health, stop, server }
+        Self { addr, admin, health, _server: server }
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {
@@ -93,15 +83,5 @@ impl Gate {
     pub(crate) async fn is_ready(&self) {
         let admin = self.admin_addr();
         eventually("the gate is ready", async || client::get_local(admin, "/readyz").await.status == 200).await;
-    }
-
-    /// Tells it to stop, as SIGTERM would, and does not wait for it.
-    pub(crate) fn stop(&self) {
-        self.stop.notify_one();
-    }
-
-    /// Whether it has stopped.
-    pub(crate) fn has_ended(&self) -> bool {
-        self.server.has_ended()
     }
 }

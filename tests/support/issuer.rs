@@ -47,7 +47,6 @@ enum Mood {
 #[derive(Debug)]
 pub(crate) struct Issuer {
     state: Arc<Mutex<State>>,
-    addr: SocketAddr,
     _server: Server,
 }
 
@@ -62,7 +61,6 @@ struct State {
     metadata: Option<Value>,
     mood: Mood,
     delay: Duration,
-    cache_control: Option<String>,
     etag: bool,
     rotations: usize,
     hits: HashMap<String, usize>,
@@ -88,7 +86,6 @@ impl Issuer {
             metadata: None,
             mood: Mood::Well,
             delay: Duration::ZERO,
-            cache_control: None,
             etag: false,
             rotations: 0,
             hits: HashMap::new(),
@@ -96,7 +93,7 @@ impl Issuer {
         }));
         let shared = Arc::clone(&state);
         let server = Server::spawn("issuer", move |stopped| serve(listener, shared, stopped));
-        Self { state, addr, _server: server }
+        Self { state, _server: server }
     }
 
     /// Its identifier.
@@ -108,10 +105,6 @@ impl Issuer {
     pub(crate) fn jwks_url(&self) -> String {
         let state = self.state();
         format!("http://{}{}", state.addr, state.jwks_path())
-    }
-
-    pub(crate) fn addr(&self) -> SocketAddr {
-        self.addr
     }
 
     /// The key that [`Issuer::token`] signs with.
@@ -191,11 +184,6 @@ impl Issuer {
         self.state().mood = Mood::Well;
     }
 
-    /// Sends this `Cache-Control` with its keys.
-    pub(crate) fn cache_control(&self, value: &str) {
-        self.state().cache_control = Some(value.to_owned());
-    }
-
     /// Sends an `ETag` with its keys, and 304 to a request that knows it.
     pub(crate) fn etag(&self) {
         self.state().etag = true;
@@ -268,9 +256,6 @@ impl State {
         if_none_match: Option<&str>,
     ) -> http::Response<Full<Bytes>> {
         let keys = json!({"keys": self.published}).to_string();
-        if let Some(cache_control) = &self.cache_control {
-            response = response.header("cache-control", cache_control);
-        }
         if self.etag {
             let etag = format!("\"{}\"", self.published.len() + 100 * self.rotations);
             if if_none_match == Some(&etag) {

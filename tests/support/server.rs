@@ -24,21 +24,11 @@ impl Server {
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run).unwrap();
         Self { stop: Some(stop), thread: Some(thread) }
     }
-
-    /// Tells the server to stop, and does not wait for it.
-    pub(super) fn stop(&mut self) {
-        drop(self.stop.take());
-    }
-
-    /// Whether it has ended.
-    pub(super) fn has_ended(&self) -> bool {
-        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
-    }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.stop();
+        drop(self.stop.take());
         let Some(Err(panic)) = self.thread.take().map(JoinHandle::join) else { return };
         if !std::thread::panicking() {
             std::panic::resume_unwind(panic);

@@ -23,7 +23,6 @@ struct Gone;
 pub(super) struct Connection {
     pub(super) stream: TcpStream,
     pub(super) buffer: BytesMut,
-    pub(super) number: usize,
 }
 
 impl Connection {
@@ -33,11 +32,13 @@ impl Connection {
                 let mut state = state.lock().unwrap();
                 state.begun += 1;
                 let by_path = state.by_path.get(&received.target).cloned();
-                by_path.or_else(|| state.next.pop_front()).unwrap_or_else(|| state.default.clone())
+                by_path.unwrap_or_else(|| state.default.clone())
             };
             let outcome = self.play(&reply, &mut received, &mut released, &state).await;
             let mut state = state.lock().unwrap();
-            state.received.push(received);
+            if !received.is_complete {
+                state.received.push(received);
+            }
             match outcome {
                 Ok(true) => {}
                 Ok(false) => break,
@@ -62,16 +63,14 @@ impl Connection {
         for step in &reply.0 {
             match step {
                 Step::ReadBody => {
-                    self.read_body(received).await?;
+                    self.read_body(received, state).await?;
                     has_read = true;
                 }
                 Step::Write(bytes) => self.stream.write_all(bytes).await.map_err(|_| Gone)?,
                 Step::Pattern(length) => self.write_pattern(*length, state).await?,
                 Step::Wait(duration) => tokio::time::sleep(*duration).await,
-                Step::Hold => tokio::select! {
-                    _ = released.wait_for(|count| *count > 0) => {}
-                    gone = self.is_gone() => return Err(gone),
-                },
+                // Nothing is read meanwhile, not even whether the other end is still there.
+                Step::Hold => drop(released.wait_for(|count| *count > 0).await),
                 Step::Never => return Err(self.is_gone().await),
                 Step::Reset => {
                     socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
@@ -81,7 +80,7 @@ impl Connection {
             }
         }
         if !has_read {
-            self.read_body(received).await?;
+            self.read_body(received, state).await?;
         }
         Ok(true)
     }
@@ -126,23 +125,11 @@ impl Connection {
         let request_line: Vec<_> = lines.next().unwrap().split(' ').map(str::to_owned).collect();
         let [method, target, version] = request_line.try_into().unwrap_or_else(|_| panic!("request line of {head:?}"));
         let headers = lines.map(|line| field(line).unwrap_or_else(|| panic!("no field: {line:?}"))).collect();
-        Ok(Received {
-            connection: self.number,
-            method,
-            target,
-            version,
-            headers,
-            head,
-            is_pattern: true,
-            ..Received::default()
-        })
+        Ok(Received { method, target, version, headers, head, is_pattern: true, ..Received::default() })
     }
 
-    /// RFC 9112 §6.3.
-    async fn read_body(&mut self, received: &mut Received) -> Result<(), Gone> {
-        if received.is_complete {
-            return Ok(());
-        }
+    /// RFC 9112 §6.3. Whoever sees the reply finds the request recorded.
+    async fn read_body(&mut self, received: &mut Received, state: &Mutex<State>) -> Result<(), Gone> {
         if received.header("transfer-encoding").is_some() {
             assert_eq!(received.header("content-length"), None, "one framing: {}", received.head);
             self.read_chunks(received).await?;
@@ -151,6 +138,7 @@ impl Connection {
             self.read_bytes(length, received).await?;
         }
         received.is_complete = true;
+        state.lock().unwrap().received.push(received.clone());
         Ok(())
     }
 

@@ -4,7 +4,7 @@ mod connection;
 mod pattern;
 mod reply;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -32,7 +32,6 @@ pub(crate) struct Origin {
 struct State {
     default: Reply,
     by_path: HashMap<String, Reply>,
-    next: VecDeque<Reply>,
     received: Vec<Received>,
     /// Requests whose head is here, whether or not their body is.
     begun: usize,
@@ -47,8 +46,6 @@ struct State {
 /// A request as it came.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Received {
-    /// Which connection it came on, from 1.
-    pub(crate) connection: usize,
     pub(crate) method: String,
     pub(crate) target: String,
     pub(crate) version: String,
@@ -93,11 +90,6 @@ impl Origin {
     /// Replies so to this target from now on.
     pub(crate) fn reply_at(&self, target: &str, reply: Reply) {
         self.state().by_path.insert(target.to_owned(), reply);
-    }
-
-    /// Replies so to the request after those for which this was said already.
-    pub(crate) fn reply_once(&self, reply: Reply) {
-        self.state().next.push_back(reply);
     }
 
     /// Lets every reply go on that waits for this, or will.
@@ -191,12 +183,8 @@ async fn serve(
             accepted = listener.accept() => {
                 let stream = accepted.unwrap().0;
                 stream.set_nodelay(true).unwrap();
-                let number = {
-                    let mut state = state.lock().unwrap();
-                    state.opened += 1;
-                    state.opened
-                };
-                let connection = Connection { stream, buffer: BytesMut::new(), number };
+                state.lock().unwrap().opened += 1;
+                let connection = Connection { stream, buffer: BytesMut::new() };
                 connections.spawn_local(connection.run(Arc::clone(&state), released.clone()));
             }
             Some(ended) = connections.join_next() => {

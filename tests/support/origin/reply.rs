@@ -97,11 +97,6 @@ impl Reply {
         self.step(Step::Close)
     }
 
-    /// And then closes with a reset.
-    pub(crate) fn then_reset(self) -> Self {
-        self.step(Step::Reset)
-    }
-
     /// And then waits until the other end goes away.
     pub(crate) fn then_never(self) -> Self {
         self.step(Step::Never)
