@@ -58,7 +58,7 @@ impl fmt::Display for ConfigErrors {
 fn shown(value: &str) -> String {
     let escaped = |character: char| match character {
         ' '..='~' => character.to_string(),
-        _ => character.escape_default().to_string(),
+        _ => character.escape_debug().to_string(),
     };
     let mut shown: String = value.chars().take(MAX_SHOWN).map(escaped).collect();
     if value.chars().nth(MAX_SHOWN).is_some() {

@@ -223,8 +223,12 @@ fn claims_headers(flags: &Flags, mistakes: &Mistakes<'_>) -> claims_headers::Set
     let mut names = HashSet::from([values::fold(&header)]);
     let mut read = |text: &str| {
         let claim = values::claim_header(text)?;
-        let is_first = names.insert(values::fold(&claim.header));
-        is_first.then_some(claim).ok_or_else(|| "another claim is sent in that header; use another name".to_owned())
+        let folded = values::fold(&claim.header);
+        if names.insert(folded.clone()) {
+            Ok(claim)
+        } else {
+            Err(format!("origins read it as {folded}, which another claim is sent in; use another name"))
+        }
     };
     let claim_headers = flags.claim_header.iter();
     claims_headers::Settings {

@@ -65,6 +65,7 @@ fn tokens(config: &Config, line: &mut Line) {
     let audiences = &expectations.audiences;
     line.tell("audience", if audiences.is_empty() { "any".to_owned() } else { list(audiences) });
     line.time("leeway", expectations.leeway);
+    line.tell("token_cache_size", config.token_cache_size);
     line.tell("realm", &config.realm);
 }
 
