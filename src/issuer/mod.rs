@@ -68,7 +68,7 @@ impl Settings {
             allowed_algorithms: AlgorithmSet::ALL,
             refresh_cooldown: Duration::from_secs(10),
             timeout: Duration::from_secs(5),
-            max_stale: Duration::from_secs(24 * 60 * 60),
+            max_stale: Duration::from_hours(24),
             waiting_room: Self::WAITING_PER_WORKER,
             roots: Roots::default(),
         }

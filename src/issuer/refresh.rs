@@ -80,9 +80,9 @@ enum Attempt {
     InFlight,
 }
 
-const SHORTEST_LIFE: Duration = Duration::from_secs(60);
-const LONGEST_LIFE: Duration = Duration::from_secs(60 * 60);
-const UNSTATED_LIFE: Duration = Duration::from_secs(10 * 60);
+const SHORTEST_LIFE: Duration = Duration::from_mins(1);
+const LONGEST_LIFE: Duration = Duration::from_hours(1);
+const UNSTATED_LIFE: Duration = Duration::from_mins(10);
 
 impl State {
     /// No keys, and due at once.
@@ -170,7 +170,7 @@ fn refresh_after(life: Option<Duration>, max_stale: Duration, jitter: f64) -> Du
 /// The delay after so many failures in a row.
 fn back_off(failures: u32, keys_are_held: bool, jitter: f64) -> Duration {
     let (first, longest) = if keys_are_held {
-        (Duration::from_secs(2), Duration::from_secs(120))
+        (Duration::from_secs(2), Duration::from_mins(2))
     } else {
         (Duration::from_millis(200), Duration::from_secs(32))
     };
@@ -182,7 +182,7 @@ fn back_off(failures: u32, keys_are_held: bool, jitter: f64) -> Duration {
 mod tests {
     use super::*;
 
-    const POLICY: Policy = Policy { cooldown: Duration::from_secs(10), max_stale: Duration::from_secs(24 * 60 * 60) };
+    const POLICY: Policy = Policy { cooldown: Duration::from_secs(10), max_stale: Duration::from_hours(24) };
     /// The life that the issuer states by default here: due after 80 % of it, 800 s.
     const LIFE: Duration = Duration::from_secs(1000);
     const END: u64 = 24 * 60 * 60 * 1000;

@@ -12,7 +12,7 @@ use super::metadata::{self, Configured, Discovered, DiscoveryError, Form};
 use crate::jose::{AlgorithmSet, JwkSet, MalformedJwkSet};
 
 /// How long what discovery found is used without asking again.
-const DISCOVERY_LIFE: Duration = Duration::from_secs(60 * 60);
+const DISCOVERY_LIFE: Duration = Duration::from_hours(1);
 
 /// Where an issuer's keys come from.
 pub(super) struct Source {
