@@ -170,8 +170,8 @@ impl MakeHandler for MakeGateway {
 impl Handler for Gateway {
     type Body = AnswerBody;
 
-    async fn handle(&self, request: Request<Incoming>, peer: &Peer) -> Response<AnswerBody> {
-        Self::handle(self, request, peer.address, &peer.text).await
+    fn handle(&self, request: Request<Incoming>, peer: &Peer) -> impl Future<Output = Response<AnswerBody>> {
+        Self::handle(self, request, peer.address, &peer.text)
     }
 
     fn refuse(&self, denial: Denial, peer: &Peer) -> Response<AnswerBody> {

@@ -148,7 +148,7 @@ pub struct ClaimsFlags {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Listeners")]
 pub struct ListenFlags {
-    /// Where requests are taken [default: 0.0.0.0:4180]; [::]:4180 takes IPv4 too
+    /// Where requests are taken [default: 0.0.0.0:4180]; `[::]:4180` takes IPv4 too
     #[arg(long, env = "CLAIMGATE_LISTEN", value_name = "ADDR")]
     pub listen: Option<String>,
     /// Where the kubelet asks: /livez, /readyz, /startupz [default: off]

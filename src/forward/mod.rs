@@ -122,7 +122,8 @@ impl Upstream {
         let limited = async {
             tokio::select! {
                 biased;
-                response = outbound.exchange(&exchange, body) => response,
+                // Boxed: a future is copied whole each time it is moved, and this one is a large part of a request's.
+                response = Box::pin(outbound.exchange(&exchange, body)) => response,
                 () = exchange.deadline().elapsed() => Err(self.late(&exchange)),
             }
         };
@@ -168,7 +169,8 @@ impl Outbound<'_> {
         loop {
             let mut lease = match idle.take() {
                 Some(lease) => lease,
-                None => self.upstream.pool.connect().await?,
+                // Boxed, so that a request with a pooled connection does not carry the state of connecting.
+                None => Box::pin(self.upstream.pool.connect()).await?,
             };
             match lease.send(request).await {
                 Ok(response) => return Ok((response, lease)),

@@ -51,7 +51,7 @@ impl Verifier {
 
     /// Verifies a token at the time `now`, or recognises it.
     pub async fn verify(&self, credentials: &Credentials<'_>, now: NumericDate) -> Result<AccessToken, Denial> {
-        let Some(cache) = &self.cache else { return self.verify_anew(credentials.token()?, now).await };
+        let Some(cache) = &self.cache else { return Box::pin(self.verify_anew(credentials.token()?, now)).await };
         let text = credentials.as_bytes();
         if let Some(known) = cache.accepted(text) {
             if known.has_key() {
@@ -65,7 +65,8 @@ impl Verifier {
             return Err(refusal.denial);
         }
         let epoch = self.issuers.epoch();
-        let verified = self.verify_anew(credentials.token()?, now).await;
+        // Boxed, so that a request whose token is known does not carry the state of waiting for keys.
+        let verified = Box::pin(self.verify_anew(credentials.token()?, now)).await;
         match &verified {
             Ok(accepted) => cache.accept(text, accepted.clone()),
             Err(denial) => cache.refuse(text, denial, epoch, now),
