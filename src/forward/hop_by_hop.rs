@@ -52,6 +52,10 @@ impl<'h> Nominated<'h> {
         Self(options.filter(|option| !is_about_the_connection(option)).collect())
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &'h str> {
+        self.0.iter().copied()
+    }
+
     pub(super) fn contain(&self, name: &str) -> bool {
         self.0.iter().any(|option| option.eq_ignore_ascii_case(name))
     }

@@ -11,7 +11,7 @@ use crate::denial::Denial;
 pub(super) fn filter<B>(response: Response<B>) -> Result<Response<B>, Denial> {
     check(&response)?;
     let (mut head, body) = response.into_parts();
-    head.headers = copy(&head.headers);
+    head.headers = without_hops(head.headers);
     // The origin's version is its own; the client's is the server's to answer in.
     head.version = Version::HTTP_11;
     Ok(Response::from_parts(head, body))
@@ -36,19 +36,23 @@ fn check<B>(response: &Response<B>) -> Result<(), Denial> {
     Ok(())
 }
 
-fn copy(from: &HeaderMap) -> HeaderMap {
-    let nominated = Nominated::by(from);
+fn without_hops(from: HeaderMap) -> HeaderMap {
+    let nominated: Vec<String> = Nominated::by(&from).iter().map(str::to_ascii_lowercase).collect();
     let mut to = HeaderMap::with_capacity(from.len() + 2);
+    let mut last = None;
     for (name, value) in from {
-        if is_hop_by_hop(name.as_str()) || nominated.contain(name.as_str()) {
+        // A name that comes again comes without itself.
+        let Some(name) = name.or_else(|| last.clone()) else { continue };
+        last = Some(name.clone());
+        if is_hop_by_hop(name.as_str()) || nominated.iter().any(|nominated| nominated == name.as_str()) {
             continue;
         }
-        if *name == header::TRAILER {
-            if let Some(value) = announced_trailers(value, may_be_trailer) {
+        if name == header::TRAILER {
+            if let Some(value) = announced_trailers(&value, may_be_trailer) {
                 to.append(name, value);
             }
         } else {
-            to.append(name, value.clone());
+            to.append(name, value);
         }
     }
     to

@@ -9,7 +9,7 @@ use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use aws_lc_rs::digest;
 
 use super::access_log::{AccessLog, Record};
-use crate::clock::{Clock, NumericDate};
+use crate::clock::Clock;
 use crate::denial::Denial;
 
 /// What nginx calls "client closed request"; never sent.
@@ -30,10 +30,14 @@ pub enum Outcome {
 
 /// One request under observation. Told when dropped, as a client that has gone away cannot be waited for.
 #[derive(Debug)]
-pub struct Observation {
+pub struct Observation(Option<Box<Observed>>);
+
+/// Behind one pointer, as an observation goes along with its request through many hands.
+#[derive(Debug)]
+struct Observed {
     log: AccessLog,
+    clock: Clock,
     since: Instant,
-    at: NumericDate,
     peer: IpAddr,
     request_id: HeaderValue,
     target: Option<(Method, Uri)>,
@@ -52,38 +56,46 @@ impl Observation {
         peer: IpAddr,
     ) -> Self {
         let mut observation = Self::refused(log, clock, request_id, peer);
-        observation.target = Some((request.method().clone(), request.uri().clone()));
-        observation.authorization = request.headers().get(header::AUTHORIZATION).cloned();
+        if let Some(observed) = &mut observation.0 {
+            observed.target = Some((request.method().clone(), request.uri().clone()));
+            observed.authorization = request.headers().get(header::AUTHORIZATION).cloned();
+        }
         observation
     }
 
     /// Begins with something that never became a request.
     pub fn refused(log: &AccessLog, clock: &Clock, request_id: &HeaderValue, peer: IpAddr) -> Self {
-        Self {
-            log: log.clone(),
-            since: Instant::now(),
-            at: clock.now(),
-            peer,
-            request_id: request_id.clone(),
-            target: None,
-            authorization: None,
-            outcome: Outcome::ClientGone,
-            bytes_out: 0,
-        }
+        Self(log.wants(true).then(|| {
+            Box::new(Observed {
+                log: log.clone(),
+                clock: clock.clone(),
+                since: Instant::now(),
+                peer,
+                request_id: request_id.clone(),
+                target: None,
+                authorization: None,
+                outcome: Outcome::ClientGone,
+                bytes_out: 0,
+            })
+        }))
     }
 
     /// Says how it ends, unless the client goes away before its answer begins.
     pub fn conclude(&mut self, outcome: Outcome) {
-        self.outcome = outcome;
+        if let Some(observed) = &mut self.0 {
+            observed.outcome = outcome;
+        }
     }
 
     /// Counts bytes of the answer's body.
     pub const fn count(&mut self, bytes: usize) {
-        self.bytes_out += bytes as u64;
+        if let Some(observed) = &mut self.0 {
+            observed.bytes_out += bytes as u64;
+        }
     }
 }
 
-impl Drop for Observation {
+impl Drop for Observed {
     fn drop(&mut self) {
         if self.log.wants(!matches!(self.outcome, Outcome::Forwarded(_))) {
             self.tell();
@@ -91,7 +103,7 @@ impl Drop for Observation {
     }
 }
 
-impl Observation {
+impl Observed {
     fn tell(&self) {
         let (outcome, status, denial) = match &self.outcome {
             Outcome::Forwarded(status) => ("forwarded", status.as_u16(), None),
@@ -100,7 +112,7 @@ impl Observation {
         };
         let duration = self.since.elapsed();
         self.log.write(&Record {
-            ts: &self.at.to_string(),
+            ts: &self.clock.now().minus(duration).to_string(),
             outcome,
             status,
             reason: denial.map(|denial| denial.row().reason),
