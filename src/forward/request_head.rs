@@ -53,7 +53,6 @@ pub(super) struct HeadWriter {
     forward_token: ForwardToken,
     /// The origin's own name, for a request that names none.
     default_host: HeaderValue,
-    has_warned: AtomicBool,
 }
 
 impl HeadWriter {
@@ -64,7 +63,6 @@ impl HeadWriter {
             forward_token: settings.forward_token,
             default_host: HeaderValue::from_str(settings.upstream.as_str())
                 .unwrap_or_else(|_| HeaderValue::from_static("localhost")),
-            has_warned: AtomicBool::new(false),
         }
     }
 
@@ -126,7 +124,7 @@ impl HeadWriter {
                     seen.forwarding = true;
                     to.append(name, value.clone());
                 }
-                Class::Forwarding => self.warn_of_untrusted(inbound.peer),
+                Class::Forwarding => warn_of_untrusted(inbound.peer),
                 Class::Trailer => {
                     if let Some(value) = announced_trailers(value, |name| self.may_pass_as_trailer(name)) {
                         to.append(name, value);
@@ -148,15 +146,17 @@ impl HeadWriter {
     fn is_trusted(&self, peer: IpAddr) -> bool {
         self.trusted_proxies.iter().any(|network| network.contains(&peer))
     }
+}
 
-    /// Says once that a proxy in front of us is not believed, which nobody would find out otherwise.
-    fn warn_of_untrusted(&self, peer: IpAddr) {
-        if is_private(peer) && !self.has_warned.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                %peer,
-                "forwarding headers from a private address were replaced; if it is a proxy of yours: --trusted-proxy {peer}"
-            );
-        }
+/// Says once that a proxy in front of us is not believed, which nobody would find out otherwise.
+fn warn_of_untrusted(peer: IpAddr) {
+    /// One for all workers.
+    static HAS_WARNED: AtomicBool = AtomicBool::new(false);
+    if is_private(peer) && !HAS_WARNED.swap(true, Ordering::Relaxed) {
+        tracing::warn!(
+            %peer,
+            "forwarding headers from a private address were replaced; if it is a proxy of yours: --trusted-proxy {peer}"
+        );
     }
 }
 
