@@ -55,6 +55,38 @@ async fn a_token_is_valid_until_its_expiry_and_the_leeway_have_passed() {
 }
 
 #[tokio::test]
+async fn a_token_that_was_seen_before_is_judged_like_one_that_was_not() {
+    for flags in [&["--workers", "1"][..], &["--workers", "1", "--token-cache-size", "0"]] {
+        let claims = Claims::start(flags).await;
+        let token = claims.token();
+        let early = token.clone().claim("nbf", NOON + 100);
+        let late = token.clone().claim("exp", NOON - 100);
+        // An ECDSA signature is another one each time: what is to be recognised is signed once.
+        let [token, early, late] = [token, early, late].map(|token| token.sign());
+        let judgements = [
+            (0.0, &token, "passed"),
+            (0.0, &token, "passed"),
+            (0.0, &early, "not_yet_valid"),
+            (0.0, &late, "expired"),
+            (1.0, &late, "expired"),
+            (100.0, &early, "passed"),
+            (329.0, &token, "passed"),
+            (330.0, &token, "expired"),
+            (331.0, &token, "expired"),
+        ];
+        for (seconds, token, expected) in judgements {
+            claims.clock.set(at(seconds));
+            assert_eq!(claims.house.verdict(token).await, expected, "{seconds} s after noon, {flags:?}");
+        }
+        let signed = claims.token().claim("exp", NOON + 900).sign();
+        assert_eq!(claims.house.verdict(&signed).await, "passed");
+        let (rest, signature) = signed.rsplit_once('.').unwrap();
+        let forged = format!("{rest}.{}", signature.chars().rev().collect::<String>());
+        assert_ne!(claims.house.verdict(&forged).await, "passed", "one that looks almost like it");
+    }
+}
+
+#[tokio::test]
 async fn a_token_is_not_valid_before_its_time() {
     let claims = Claims::start(&[]).await;
     let cases = [

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::origin::Received;
 use crate::support::token::compact;
-use crate::support::{Client, House, client};
+use crate::support::{Binary, Client, House, Issuer, Origin, client, eventually};
 
 /// Every spelling that some origin reads as `X-JWT-Claims`, or as a header of its family.
 const ALIASES: [&str; 13] = [
@@ -284,6 +284,24 @@ async fn forwarding_headers_of_an_untrusted_peer_are_replaced() {
     for name in ["forwarded", "x-original-url", "x-rewrite-url", "x-forwarded-client-cert", "x-forwarded-prefix"] {
         assert_eq!(received.header(name), None, "{name}");
     }
+}
+
+#[tokio::test]
+async fn one_warning_names_the_flag_for_a_proxy_that_is_not_believed() {
+    let (issuer, origin) = (Issuer::start(), Origin::start());
+    let flags = ["--issuer", &issuer.url(), "--upstream", &origin.url(), "--workers", "2"];
+    let binary = Binary::start(&flags);
+    let (addr, token) = (binary.addr().await, issuer.token().sign());
+    eventually("it has keys", async || client::get(addr, "/", Some(&token)).await.status == 200).await;
+    let warnings = || binary.stderr().iter().filter(|line| line.contains("--trusted-proxy")).count();
+    assert_eq!(warnings(), 0);
+    for _ in 0..6 {
+        let request = client::request("GET", "/", Some(&token), "X-Forwarded-For: 1.2.3.4\r\n");
+        assert_eq!(client::exchange(addr, request).await.status, 200);
+    }
+    binary.signal("TERM");
+    let stderr = binary.wait().await.stderr;
+    assert_eq!(stderr.matches("--trusted-proxy").count(), 1, "{stderr}");
 }
 
 #[tokio::test]

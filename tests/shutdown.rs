@@ -165,6 +165,17 @@ async fn new_connections_are_served_during_the_drain_delay() {
 }
 
 #[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    let service = Service::start(&[]).await;
+    let mut in_flight = service.in_flight().await;
+    service.binary.signal("TERM");
+    service.is_draining().await;
+    service.binary.signal("TERM");
+    assert!(in_flight.is_closed().await);
+    assert_eq!(service.binary.wait().await.code, Some(143));
+}
+
+#[tokio::test]
 async fn sigint_ends_it_in_the_same_way() {
     let service = Service::start(&[]).await;
     service.binary.signal("INT");

@@ -143,6 +143,27 @@ async fn a_connection_between_requests_ends_after_its_own_limit() {
 }
 
 #[tokio::test]
+async fn connections_beyond_the_limit_wait_for_their_turn() {
+    let house = House::start(&["--max-connections", "2"]).await;
+    let request = client::request("GET", "/", Some(&house.issuer.token().sign()), "");
+    let mut first = Client::connect(house.gate.addr()).await;
+    let mut second = Client::connect(house.gate.addr()).await;
+    for client in [&mut first, &mut second] {
+        client.send(&request).await;
+        assert_eq!(client.response().await.status, 200);
+    }
+    let mut third = Client::connect(house.gate.addr()).await;
+    third.send(&request).await;
+    for _ in 0..10 {
+        first.send(&request).await;
+        assert_eq!(first.response().await.status, 200);
+    }
+    assert_eq!(house.origin.begun(), 12, "the third one waits");
+    drop(second);
+    assert_eq!(third.response().await.status, 200);
+}
+
+#[tokio::test]
 async fn a_head_that_drips_is_not_given_more_time() {
     let house = House::start(&["--header-timeout", "1s"]).await;
     let mut client = Client::connect(house.gate.addr()).await;
@@ -165,7 +186,8 @@ async fn a_refusal_reaches_a_client_that_is_still_sending_its_body() {
         client.send("x".repeat(size)).await;
         let response = client.response().await;
         assert_eq!((response.status, response.header("connection")), (401, Some("close")));
-        assert!(client.is_closed().await);
+        client.half_close().await;
+        assert!(client.is_closed_in_order().await, "a reset could overtake the answer");
     }
     assert_eq!(house.origin.begun(), 0);
 }

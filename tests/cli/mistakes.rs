@@ -43,7 +43,7 @@ const MISTAKES: [(&str, &str); 57] = [
     ("--skip-auth-route", "/a%2fb"),
     ("--trusted-proxy", "10.0.0.0/33"),
     ("--trusted-proxy", "proxy.example.com"),
-    ("--realm", "Küche"),
+    ("--realm", "a\"b"),
     ("--listen", "nowhere"),
     ("--listen", "127.0.0.1:99999"),
     ("--admin-listen", "0.0.0.0:9180"),
@@ -101,7 +101,7 @@ async fn each_mistake_is_named_with_its_value() {
 async fn two_headers_that_an_origin_reads_as_one_are_refused() {
     for pair in ["sub=X_JWT_Claims", "sub=x-jwt-claims", "sub=X.Jwt.Claims"] {
         let stderr = refused(&with("--claim-header", pair)).await.stderr;
-        assert!(stderr.contains("--claim-header") && stderr.contains("x-jwt-claims"), "{pair}: {stderr}");
+        assert!(stderr.contains("--claim-header") && stderr.contains(pair), "{pair}: {stderr}");
     }
 }
 

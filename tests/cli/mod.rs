@@ -1,6 +1,7 @@
 //! The real binary: its flags, its first words and its exit codes.
 
 mod demo;
+mod environment;
 mod health;
 mod mistakes;
 mod start;

@@ -166,6 +166,23 @@ async fn a_client_that_goes_away_is_logged_as_499() {
 }
 
 #[tokio::test]
+async fn a_malformed_body_is_logged_as_what_it_is_and_not_as_a_client_that_went_away() {
+    let (issuer, origin) = (Issuer::start(), Origin::start());
+    let binary = Binary::start(&["--issuer", &issuer.url(), "--upstream", &origin.url()]);
+    let addr = binary.addr().await;
+    let token = issuer.token().sign();
+    eventually("it has keys", async || client::get(addr, "/", Some(&token)).await.status == 200).await;
+    let chunked = client::request("POST", "/chunked", Some(&token), "Transfer-Encoding: chunked\r\n");
+    assert_eq!(client::exchange(addr, chunked + "zz\r\n").await.status, 400);
+    eventually("it is logged", async || {
+        binary.log().iter().any(|line| {
+            line["path"] == "/chunked" && line["outcome"] == "denied" && line["reason"] == "malformed_request"
+        })
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn text_logs_are_for_people() {
     let (issuer, origin) = (Issuer::start(), Origin::start());
     let flags = ["--issuer", &issuer.url(), "--upstream", &origin.url(), "--log-format", "text"];

@@ -129,6 +129,8 @@ async fn a_client_of_http_1_0_is_served_and_its_connection_closed() {
     assert_eq!((&*response.version, response.status, &*response.text()), ("HTTP/1.0", 200, "abc"));
     assert_eq!(response.header("transfer-encoding"), None, "HTTP/1.0 has no chunks: {}", response.head);
     assert!(client.is_closed().await);
+    // RFC 9112 §3.2: the origin speaks HTTP/1.1 and has to be named.
+    assert_eq!(house.origin.only().header("host"), Some(&*house.origin.addr().to_string()));
 }
 
 #[tokio::test]

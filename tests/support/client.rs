@@ -29,6 +29,7 @@ pub(crate) struct Client {
     stream: TcpStream,
     buffer: BytesMut,
     patience: Duration,
+    was_reset: bool,
 }
 
 /// One response, after any 1xx.
@@ -82,14 +83,14 @@ impl Client {
     pub(crate) async fn connect(addr: SocketAddr) -> Self {
         let stream = patiently("connect", TcpStream::connect(addr)).await.unwrap();
         stream.set_nodelay(true).unwrap();
-        Self { stream, buffer: BytesMut::new(), patience: PATIENCE }
+        Self { stream, buffer: BytesMut::new(), patience: PATIENCE, was_reset: false }
     }
 
     /// `None` when nobody listens any more.
     pub(crate) async fn try_connect(addr: SocketAddr) -> Option<Self> {
         let stream = patiently("connect", TcpStream::connect(addr)).await.ok()?;
         stream.set_nodelay(true).ok()?;
-        Some(Self { stream, buffer: BytesMut::new(), patience: PATIENCE })
+        Some(Self { stream, buffer: BytesMut::new(), patience: PATIENCE, was_reset: false })
     }
 
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
@@ -160,6 +161,11 @@ impl Client {
         self.rest().await.is_empty()
     }
 
+    /// Whether the other end has closed in order, so that nothing it said could be lost. Waits for it.
+    pub(crate) async fn is_closed_in_order(&mut self) -> bool {
+        self.rest().await.is_empty() && !self.was_reset
+    }
+
     /// So many bytes of what comes next.
     pub(crate) async fn bytes(&mut self, count: usize) -> Vec<u8> {
         while self.buffer.len() < count {
@@ -186,7 +192,7 @@ impl Client {
         let read = tokio::time::timeout(self.patience, self.stream.read_buf(&mut self.buffer)).await;
         let read =
             read.unwrap_or_else(|_| panic!("nothing to read within {:?}, after {:?}", self.patience, self.buffer));
-        // A reset is one way to close.
+        self.was_reset |= read.is_err();
         read.is_ok_and(|count| count > 0)
     }
 
