@@ -11,7 +11,7 @@ const OUTAGES: [Outage; 6] = [
     ("a page of HTML", |issuer| issuer.respond_with(200, "<html>maintenance</html>")),
     ("no key at all", |issuer| issuer.respond_with(200, r#"{"keys":[]}"#)),
     ("more than 512 KiB", |issuer| {
-        issuer.respond_with(200, format!("{{\"keys\":[],\"x\":\"{}\"}}", "x".repeat(600_000)));
+        issuer.respond_with(200, format!("{{\"keys\":[{}],\"x\":\"{}\"}}", issuer.key().jwk(), "x".repeat(600_000)));
     }),
     ("a redirect elsewhere", |issuer| {
         issuer.respond_with_headers(302, &[("location", "http://127.0.0.2:9/keys")], "");

@@ -180,12 +180,16 @@ async fn a_head_that_drips_is_not_given_more_time() {
 #[tokio::test]
 async fn a_refusal_reaches_a_client_that_is_still_sending_its_body() {
     let house = House::start(&[]).await;
-    for size in [1_000, 60_000] {
+    for (before, after) in [(1_000, 0), (60_000, 0), (1_000, 30_000)] {
         let mut client = Client::connect(house.gate.addr()).await;
-        client.send(client::request("POST", "/", None, &format!("Content-Length: {size}\r\n"))).await;
-        client.send("x".repeat(size)).await;
+        let length = format!("Content-Length: {}\r\n", before + after);
+        client.send(client::request("POST", "/", None, &length) + &"x".repeat(before)).await;
         let response = client.response().await;
         assert_eq!((response.status, response.header("connection")), (401, Some("close")));
+        // On a connection that was reset, the second of these would fail.
+        for _ in 0..2 {
+            client.send("x".repeat(after / 2)).await;
+        }
         client.half_close().await;
         assert!(client.is_closed_in_order().await, "a reset could overtake the answer");
     }
