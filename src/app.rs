@@ -175,6 +175,6 @@ impl Handler for Gateway {
     }
 
     fn refuse(&self, denial: Denial, peer: &Peer) -> Response<AnswerBody> {
-        Self::refuse(self, &denial, peer.address)
+        Self::refuse(self, denial, peer.address)
     }
 }

@@ -6,7 +6,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, Response};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -58,60 +59,57 @@ impl Gateway {
         peer: IpAddr,
         peer_text: &HeaderValue,
     ) -> Response<AnswerBody> {
-        let request_id = request_id(&request);
-        let observation = Observation::begin(&self.log, &self.clock, &request, &request_id, peer);
-        let closes = !request.body().is_end_stream();
-        match self.pass(request, Inbound { peer, peer_text, request_id: &request_id }).await {
+        let (head, body) = request.into_parts();
+        let request_id = request_id(&head.headers);
+        let closes = !body.is_end_stream();
+        let observation = Observation::begin(&self.log, &self.clock, head, request_id, peer);
+        let inbound = Inbound { peer, peer_text, request_id: observation.request_id() };
+        match self.pass(observation.head(), body, inbound).await {
             Ok(response) => AnswerBody::forwarded(response, observation),
-            Err(Unanswered::Denied(denial)) => self.deny(&denial, &request_id, closes, observation),
+            Err(Unanswered::Denied(denial)) => self.deny(denial, closes, observation),
             Err(Unanswered::ClientGone) => {
                 let denial = Denial::MalformedRequest("the body ended early".into());
-                respond::denied(&denial, self.context(&request_id, true)).map(|body| AnswerBody::own(body, observation))
+                respond::denied(&denial, self.context(&observation, true))
+                    .map(|body| AnswerBody::own(body, observation))
             }
         }
     }
 
     /// Answers what never became a request.
-    pub fn refuse(&self, denial: &Denial, peer: IpAddr) -> Response<AnswerBody> {
-        let request_id = new_request_id();
-        let observation = Observation::refused(&self.log, &self.clock, &request_id, peer);
-        self.deny(denial, &request_id, true, observation)
+    pub fn refuse(&self, denial: Denial, peer: IpAddr) -> Response<AnswerBody> {
+        let observation = Observation::refused(&self.log, &self.clock, new_request_id(), peer);
+        self.deny(denial, true, observation)
     }
 
     /// The path. What is refused leaves it at a `?`.
     async fn pass(
         &self,
-        request: Request<Incoming>,
+        head: &Parts,
+        body: Incoming,
         inbound: Inbound<'_>,
     ) -> Result<Response<ResponseBody>, Unanswered> {
-        forward::check(&request)?;
-        let rule = self.policy.rule_for(&request);
+        forward::check(head)?;
+        let rule = self.policy.rule_for(head);
         let token = if rule.requires_token() {
-            let credentials = Credentials::from_headers(request.headers())?;
+            let credentials = Credentials::from_headers(&head.headers)?;
             Some(self.verifier.verify(&credentials, self.clock.now()).await?)
         } else {
             None
         };
         let permit = self.policy.authorize(rule, token)?;
-        self.upstream.send(request, permit, inbound).await
+        self.upstream.send(head, body, permit, inbound).await
     }
 
-    fn deny(
-        &self,
-        denial: &Denial,
-        request_id: &HeaderValue,
-        closes: bool,
-        mut observation: Observation,
-    ) -> Response<AnswerBody> {
+    fn deny(&self, denial: Denial, closes: bool, mut observation: Observation) -> Response<AnswerBody> {
         // What comes behind a request that was not understood is not understood either.
         let closes = closes || matches!(denial, Denial::AmbiguousRequest(_) | Denial::MalformedRequest(_));
-        let response = respond::denied(denial, self.context(request_id, closes));
-        observation.conclude(Outcome::Denied(denial.clone()));
+        let response = respond::denied(&denial, self.context(&observation, closes));
+        observation.conclude(Outcome::Denied(denial));
         response.map(|body| AnswerBody::own(body, observation))
     }
 
-    fn context<'r>(&'r self, request_id: &'r HeaderValue, closes: bool) -> respond::Context<'r> {
-        respond::Context { realm: &self.realm, request_id, closes }
+    fn context<'r>(&'r self, observation: &'r Observation, closes: bool) -> respond::Context<'r> {
+        respond::Context { realm: &self.realm, request_id: observation.request_id(), closes }
     }
 }
 
@@ -122,8 +120,8 @@ impl From<Denial> for Unanswered {
 }
 
 /// The client's own, if there is one and it is fit for logs and answers; else a new one.
-fn request_id<B>(request: &Request<B>) -> HeaderValue {
-    let mut fields = request.headers().get_all(X_REQUEST_ID).iter();
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let mut fields = headers.get_all(X_REQUEST_ID).iter();
     let is_fit = |value: &HeaderValue| {
         (1..=MAX_REQUEST_ID).contains(&value.len()) && value.as_bytes().iter().all(u8::is_ascii_graphic)
     };

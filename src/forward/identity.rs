@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use http::HeaderName;
 
-/// The prefix of every name that speaks for us.
-const PREFIX: &str = "x-jwt-";
+/// How every name that speaks for us begins: `X-JWT-`, which alone folds to this.
+const PREFIX: &str = "x-jwt";
 
 /// A name as CGI, WSGI and PHP see it: each run of what is neither letter nor digit is one `-`, and none at the ends.
 ///
@@ -38,13 +38,17 @@ impl IdentityNames {
     /// These, and every name that begins with `x-jwt-`.
     pub(super) fn new(names: &[HeaderName]) -> Self {
         let folded = names.iter().map(|name| fold(name.as_str()).into_owned());
-        Self(folded.filter(|name| !name.starts_with(PREFIX)).collect())
+        Self(folded.filter(|name| !has_prefix(name)).collect())
     }
 
     /// Whether a folded name is one of them.
     pub(super) fn contain(&self, folded: &str) -> bool {
-        folded.starts_with(PREFIX) || self.0.iter().any(|name| name == folded)
+        has_prefix(folded) || self.0.iter().any(|name| name == folded)
     }
+}
+
+fn has_prefix(folded: &str) -> bool {
+    folded.strip_prefix(PREFIX).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
 
 #[cfg(test)]
@@ -88,7 +92,8 @@ mod tests {
             ("x-jwt-anything", true),
             ("x-user-id", true),
             ("x-user", false),
-            ("x-jwt", false),
+            ("x-jwt", true),
+            ("x-jwts", false),
             ("my-x-jwt-claims", false),
         ] {
             assert_eq!(names.contain(folded), is_ours, "{folded}");

@@ -12,8 +12,9 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderName, HeaderValue, Method, Request, Response, request};
+use http::{HeaderName, HeaderValue, Method, Request, Response};
 use hyper::body::{Body, Incoming};
 use ipnet::IpNet;
 
@@ -108,15 +109,15 @@ impl Upstream {
     /// Sends a permitted request and waits for the head of the response.
     pub async fn send(
         &self,
-        request: Request<Incoming>,
+        head: &Parts,
+        body: Incoming,
         permit: Permit,
         inbound: Inbound<'_>,
     ) -> Result<Response<ResponseBody>, Unanswered> {
-        let (head, body) = request.into_parts();
         if let Some(limit) = self.limits.max_size.filter(|max| body.size_hint().lower() > *max) {
             return Err(Unanswered::Denied(Denial::BodyTooLarge { limit }));
         }
-        let outbound = Outbound { upstream: self, head: &head, permit: &permit, inbound };
+        let outbound = Outbound { upstream: self, head, permit: &permit, inbound };
         let exchange = Rc::new(Exchange::new(self.deadlines.deadline(), self.limits));
         let body = RequestBody::new(body, Rc::clone(&exchange), Rc::clone(&self.head));
         let limited = async {
@@ -147,7 +148,7 @@ impl Upstream {
 /// One request on its way, as often as it is sent.
 struct Outbound<'r> {
     upstream: &'r Upstream,
-    head: &'r request::Parts,
+    head: &'r Parts,
     permit: &'r Permit,
     inbound: Inbound<'r>,
 }

@@ -20,19 +20,19 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Refuses a request that is not proxied for anybody, or that the origin could read differently.
-pub fn check<B>(request: &Request<B>) -> Result<(), Denial> {
-    if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+pub fn check(head: &request::Parts) -> Result<(), Denial> {
+    if matches!(head.method, Method::CONNECT | Method::TRACE) {
         return Err(Denial::MethodRefused);
     }
     let mut has_expectation = false;
-    for name in request.headers().keys() {
+    for name in head.headers.keys() {
         let folded = fold(name.as_str());
         if folded != name.as_str() && is_framing_or_routing(&folded) {
             return Err(Denial::AmbiguousRequest(format!("{name} can be read as {folded}").into()));
         }
         has_expectation |= *name == header::EXPECT;
     }
-    if has_expectation { check_expectation(request.headers()) } else { Ok(()) }
+    if has_expectation { check_expectation(&head.headers) } else { Ok(()) }
 }
 
 /// `100-continue`, once, is the only one there is (RFC 9110 §10.1.1).

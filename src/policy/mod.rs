@@ -2,7 +2,8 @@
 
 mod rule;
 
-use http::{HeaderName, HeaderValue, Method, Request, header};
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method, header};
 
 pub use self::rule::{InvalidRoute, Route};
 use crate::denial::Denial;
@@ -46,16 +47,12 @@ impl Policy {
     }
 
     /// The rule for this request.
-    pub fn rule_for<B>(&self, request: &Request<B>) -> Rule {
-        if self.0.skip_auth_preflight && is_preflight(request) {
+    pub fn rule_for(&self, head: &Parts) -> Rule {
+        if self.0.skip_auth_preflight && is_preflight(head) {
             return Rule::Preflight;
         }
         let mut routes = self.0.skip_auth_routes.iter();
-        if routes.any(|route| route.matches(request.method(), request.uri().path())) {
-            Rule::Public
-        } else {
-            Rule::Token
-        }
+        if routes.any(|route| route.matches(&head.method, head.uri.path())) { Rule::Public } else { Rule::Token }
     }
 
     /// Decides whether the request may pass. The only maker of a [`Permit`].
@@ -68,10 +65,10 @@ impl Policy {
 }
 
 /// The Fetch standard's "CORS-preflight request", not just any `OPTIONS`.
-fn is_preflight<B>(request: &Request<B>) -> bool {
-    request.method() == Method::OPTIONS
-        && request.headers().contains_key(header::ORIGIN)
-        && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+fn is_preflight(head: &Parts) -> bool {
+    head.method == Method::OPTIONS
+        && head.headers.contains_key(header::ORIGIN)
+        && head.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
 /// Evidence that a request may pass: without one, nothing is forwarded.

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
+use http::request::Parts;
+use http::{HeaderValue, Request, StatusCode, header};
 
 use aws_lc_rs::digest;
 
@@ -29,8 +30,10 @@ pub enum Outcome {
 }
 
 /// One request under observation. Told when dropped, as a client that has gone away cannot be waited for.
+///
+/// It owns the request's head and lends it, so that nothing is copied for the sake of a line that few requests get.
 #[derive(Debug)]
-pub struct Observation(Option<Box<Observed>>);
+pub struct Observation(Box<Observed>);
 
 /// Behind one pointer, as an observation goes along with its request through many hands.
 #[derive(Debug)]
@@ -40,58 +43,55 @@ struct Observed {
     since: Instant,
     peer: IpAddr,
     request_id: HeaderValue,
-    target: Option<(Method, Uri)>,
-    authorization: Option<HeaderValue>,
+    head: Parts,
+    /// There was no request to speak of.
+    is_refused: bool,
     outcome: Outcome,
     bytes_out: u64,
 }
 
 impl Observation {
     /// Begins with a request.
-    pub fn begin<B>(
-        log: &AccessLog,
-        clock: &Clock,
-        request: &Request<B>,
-        request_id: &HeaderValue,
-        peer: IpAddr,
-    ) -> Self {
-        let mut observation = Self::refused(log, clock, request_id, peer);
-        if let Some(observed) = &mut observation.0 {
-            observed.target = Some((request.method().clone(), request.uri().clone()));
-            observed.authorization = request.headers().get(header::AUTHORIZATION).cloned();
-        }
-        observation
+    pub fn begin(log: &AccessLog, clock: &Clock, head: Parts, request_id: HeaderValue, peer: IpAddr) -> Self {
+        Self(Box::new(Observed {
+            log: log.clone(),
+            clock: clock.clone(),
+            since: Instant::now(),
+            peer,
+            request_id,
+            head,
+            is_refused: false,
+            outcome: Outcome::ClientGone,
+            bytes_out: 0,
+        }))
     }
 
     /// Begins with something that never became a request.
-    pub fn refused(log: &AccessLog, clock: &Clock, request_id: &HeaderValue, peer: IpAddr) -> Self {
-        Self(log.wants(true).then(|| {
-            Box::new(Observed {
-                log: log.clone(),
-                clock: clock.clone(),
-                since: Instant::now(),
-                peer,
-                request_id: request_id.clone(),
-                target: None,
-                authorization: None,
-                outcome: Outcome::ClientGone,
-                bytes_out: 0,
-            })
-        }))
+    pub fn refused(log: &AccessLog, clock: &Clock, request_id: HeaderValue, peer: IpAddr) -> Self {
+        let (head, ()) = Request::new(()).into_parts();
+        let mut observation = Self::begin(log, clock, head, request_id, peer);
+        observation.0.is_refused = true;
+        observation
+    }
+
+    /// The request's head.
+    pub const fn head(&self) -> &Parts {
+        &self.0.head
+    }
+
+    /// The request's `X-Request-Id`.
+    pub const fn request_id(&self) -> &HeaderValue {
+        &self.0.request_id
     }
 
     /// Says how it ends, unless the client goes away before its answer begins.
     pub fn conclude(&mut self, outcome: Outcome) {
-        if let Some(observed) = &mut self.0 {
-            observed.outcome = outcome;
-        }
+        self.0.outcome = outcome;
     }
 
     /// Counts bytes of the answer's body.
     pub const fn count(&mut self, bytes: usize) {
-        if let Some(observed) = &mut self.0 {
-            observed.bytes_out += bytes as u64;
-        }
+        self.0.bytes_out += bytes as u64;
     }
 }
 
@@ -111,17 +111,19 @@ impl Observed {
             Outcome::ClientGone => ("client_gone", CLIENT_GONE, None),
         };
         let duration = self.since.elapsed();
+        let head = Some(&self.head).filter(|_| !self.is_refused);
+        let authorization = head.and_then(|head| head.headers.get(header::AUTHORIZATION));
         self.log.write(&Record {
             ts: &self.clock.now().minus(duration).to_string(),
             outcome,
             status,
             reason: denial.map(|denial| denial.row().reason),
             detail: denial.and_then(Denial::logged_detail).as_deref(),
-            method: self.target.as_ref().map(|(method, _)| method.as_str()),
-            path: self.target.as_ref().map(|(_, uri)| shown(uri.path())).as_deref(),
+            method: head.map(|head| head.method.as_str()),
+            path: head.map(|head| shown(head.uri.path())).as_deref(),
             request_id: self.request_id.to_str().unwrap_or_default(),
             peer: self.peer,
-            token_sha256: self.authorization.as_ref().map(fingerprint).as_deref(),
+            token_sha256: authorization.map(fingerprint).as_deref(),
             duration_ms: (duration.as_secs_f64() * 1e6).round() / 1e3,
             upstream_status: matches!(self.outcome, Outcome::Forwarded(_)).then_some(status),
             bytes_out: self.bytes_out,
