@@ -221,7 +221,9 @@ def given(text, checks):
     name, equals, command = text.partition("=")
     if not (name and equals and command):
         raise Failure(f"--proxy {text!r} is not NAME=COMMAND")
-    words = shlex.split(command)
+    program, *rest = shlex.split(command.replace("\\\n", " "))
+    # It starts in a folder of its own: a relative path would lead nowhere.
+    words = [os.path.abspath(program) if "/" in program else program, *rest]
 
     def filled(place):
         values = {
