@@ -6,6 +6,7 @@ mod cli;
 mod credentials;
 mod denials;
 mod forwarding;
+mod hardening;
 mod headers;
 mod outage;
 mod rooms;

@@ -111,8 +111,10 @@ impl Connection {
         Poll::Ready(())
     }
 
-    /// Once the message and its answer are done, the next one is awaited.
+    /// Once the message and its answer are done, the next one is awaited. To be called whenever bytes were passed on.
     fn settle(&self) {
+        let gone_on = self.wire.borrow_mut().go_on();
+        self.refuse_if(gone_on);
         let wire = self.wire.borrow();
         if self.phase.get() == Phase::Serving && wire.is_between() {
             self.enter(if wire.is_in_head() { Phase::Head } else { Phase::Idle });

@@ -29,7 +29,7 @@ pub(super) struct Wire {
     held: BytesMut,
     /// How many of the held bytes may be passed on.
     cleared: usize,
-    /// The answer came before the end of the message.
+    /// The answer to the last message is written; it may come before the message's end.
     is_answered: bool,
     max_head: usize,
 }
@@ -97,19 +97,20 @@ impl Wire {
         }
     }
 
-    /// The answer is written: the next head may come, or is here already.
+    /// The answer is written: the next head may come once the message has been passed on, or is here already.
     pub(super) fn answered(&mut self) -> Result<(), Denial> {
-        match self.state {
-            State::Answer => {
-                self.state = State::Head { seen: 0 };
-                self.scan()
-            }
-            State::Body { .. } | State::Chunked(_) => {
-                self.is_answered = true;
-                Ok(())
-            }
-            State::Head { .. } | State::Refused => Ok(()),
+        self.is_answered = true;
+        self.go_on()
+    }
+
+    /// Goes on to the next head behind a message that is answered and passed on to its last byte. To be called whenever
+    /// bytes were passed on: before that, what is held is still the body's, and must not be read as a head.
+    pub(super) fn go_on(&mut self) -> Result<(), Denial> {
+        if matches!(self.state, State::Answer) && self.is_answered && self.cleared == 0 {
+            self.state = State::Head { seen: 0 };
+            return self.scan();
         }
+        Ok(())
     }
 
     /// Refuses what has arrived of a head, as for its time being over.
@@ -142,9 +143,12 @@ impl Wire {
     /// Looks for a whole head.
     fn scan(&mut self) -> Result<(), Denial> {
         let State::Head { seen } = self.state else { return Ok(()) };
-        // RFC 9112 §2.2: one empty line before the request line is forgiven.
-        if seen == 0 && self.held.starts_with(b"\r\n") {
+        // RFC 9112 §2.2: one empty line before the request line is forgiven, in one piece or in two.
+        let is_empty_line = seen < 2 && self.held.starts_with(b"\r\n");
+        let seen = if is_empty_line { 0 } else { seen };
+        if is_empty_line {
             self.held.advance(2);
+            self.state = State::Head { seen };
         }
         if self.held.is_empty() {
             return Ok(());
@@ -190,7 +194,6 @@ impl Wire {
     /// So much of the body is still to come.
     fn read_body(&mut self, left: u64) {
         self.state = match left {
-            0 if self.is_answered => State::Head { seen: 0 },
             0 => State::Answer,
             left => State::Body { left },
         };
@@ -271,8 +274,37 @@ mod tests {
         wire.answered().unwrap();
         wire.receive(b"llo").unwrap();
         assert_eq!(passed(&mut wire), b"llo");
+        wire.go_on().unwrap();
         wire.receive(GET).unwrap();
         assert_eq!(passed(&mut wire), GET);
+    }
+
+    #[test]
+    fn a_body_that_is_answered_before_it_is_passed_on_is_not_read_as_a_head() {
+        let head = |length: usize| format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n");
+        for body in [&GET.repeat(2)[..], b"neither a head nor the start of one\n"] {
+            let mut wire = Wire::new(1024);
+            wire.receive(&[head(body.len()).as_bytes(), body, GET].concat()).unwrap();
+            // hyper has taken the head and a few bytes more.
+            wire.pass(1024, |_| {}).unwrap();
+            wire.pass(3, |_| {}).unwrap();
+            wire.answered().unwrap();
+            assert_eq!(passed(&mut wire), &body[3..]);
+            wire.go_on().unwrap();
+            assert_eq!(passed(&mut wire), GET);
+            assert!(wire.is_awaiting_answer());
+        }
+    }
+
+    #[test]
+    fn one_empty_line_before_a_head_is_forgiven_in_whatever_pieces() {
+        for pieces in [&[b"\r\n".as_slice(), GET][..], &[b"\r", b"\n", GET], &[&[b"\r\n", GET].concat()]] {
+            let mut wire = Wire::new(1024);
+            for piece in pieces {
+                wire.receive(piece).unwrap();
+            }
+            assert_eq!(passed(&mut wire), GET, "{pieces:?}");
+        }
     }
 
     #[test]
