@@ -1,5 +1,7 @@
 //! What hostile or unlucky peers do, and what it must not cost.
 
+use std::time::Duration;
+
 use crate::support::{Client, House, Reply, client};
 
 const OPEN: [&str; 2] = ["--skip-auth-route", "/*"];
@@ -21,5 +23,25 @@ async fn a_request_behind_a_body_that_was_answered_early_is_answered_too() {
         let received = house.origin.received();
         let [.., early, next] = &received[..] else { panic!("two requests: {received:#?}") };
         assert_eq!((&*early.body, &*next.target), (b"01234567890123456789".as_slice(), "/next"), "{framing}");
+    }
+}
+
+#[tokio::test]
+async fn a_slow_reader_gets_the_end_of_an_answer_that_is_handed_over() {
+    let house = House::start(&["--idle-timeout", "200ms", "--skip-auth-route", "/*"]).await;
+    // What is handed over and not taken by the kernel is only some of these sizes' end.
+    let sizes = (10..45).map(|hundreds| hundreds * 100_000);
+    let mut clients = Vec::new();
+    for size in sizes {
+        let target = format!("/{size}");
+        house.origin.reply_at(&target, Reply::pattern(size));
+        let mut client = Client::connect(house.gate.addr()).await;
+        client.send(client::request("GET", &target, None, "")).await;
+        clients.push((size, client));
+    }
+    // Several times the limit between requests.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for (size, mut client) in clients {
+        assert_eq!(client.response().await.body.len() as u64, size);
     }
 }

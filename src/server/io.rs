@@ -41,6 +41,8 @@ pub(super) struct Connection {
     /// The task, when it waits for bytes that are here already once the answer is written.
     reader: RefCell<Option<Waker>>,
     must_linger: Cell<bool>,
+    /// An answer is here that the client does not read.
+    is_write_stalled: Cell<bool>,
 }
 
 /// What the deadline is for.
@@ -66,6 +68,7 @@ impl Connection {
             refusal: RefCell::default(),
             reader: RefCell::default(),
             must_linger: Cell::new(false),
+            is_write_stalled: Cell::new(false),
         }
     }
 
@@ -90,9 +93,14 @@ impl Connection {
         }
     }
 
-    /// Whether no request is being answered and none has begun to arrive.
+    /// Whether no request is being answered, none has begun to arrive, and the last answer is on its way.
     pub(super) fn is_idle(&self) -> bool {
-        self.phase.get() == Phase::Idle || (self.phase.get() == Phase::Head && !self.wire.borrow().is_in_head())
+        let is_between = match self.phase.get() {
+            Phase::Idle => true,
+            Phase::Head => !self.wire.borrow().is_in_head(),
+            Phase::Serving => false,
+        };
+        is_between && !self.is_write_stalled.get()
     }
 
     /// Waits for the deadline; ready when the connection is to be closed without another word.
@@ -123,11 +131,18 @@ impl Connection {
 
     fn enter(&self, phase: Phase) {
         self.phase.set(phase);
-        match phase {
-            Phase::Idle => self.deadline.arm(Instant::now() + self.limits.idle),
-            Phase::Head => self.deadline.arm(Instant::now() + self.limits.header),
-            Phase::Serving => self.deadline.disarm(),
-        }
+        self.arm();
+    }
+
+    /// Whose move is it? An answer that is handed over may still wait for a client that reads slowly.
+    fn arm(&self) {
+        let limit = match (self.phase.get(), self.is_write_stalled.get()) {
+            (Phase::Head, _) => self.limits.header,
+            (Phase::Serving | Phase::Idle, true) => self.limits.write,
+            (Phase::Idle, false) => self.limits.idle,
+            (Phase::Serving, false) => return self.deadline.disarm(),
+        };
+        self.deadline.arm(Instant::now() + limit);
     }
 
     fn receive(&self, bytes: &[u8]) {
@@ -144,14 +159,11 @@ impl Connection {
         }
     }
 
-    /// The client does not read: the deadline is for that, until it does.
+    /// The client does not read, or does again: each byte that it takes gives it more time.
     fn stalled(&self, is_stalled: bool) {
-        if self.phase.get() == Phase::Serving {
-            if is_stalled {
-                self.deadline.arm(Instant::now() + self.limits.write);
-            } else {
-                self.deadline.disarm();
-            }
+        self.is_write_stalled.set(is_stalled);
+        if self.phase.get() != Phase::Head {
+            self.arm();
         }
     }
 }
@@ -165,13 +177,12 @@ pub(super) struct ClientIo {
     stream: TcpStream,
     connection: Rc<Connection>,
     scratch: Scratch,
-    is_write_stalled: bool,
     lingered: Option<usize>,
 }
 
 impl ClientIo {
     pub(super) fn new(stream: TcpStream, connection: Rc<Connection>, scratch: Scratch) -> Self {
-        Self { stream, connection, scratch, is_write_stalled: false, lingered: None }
+        Self { stream, connection, scratch, lingered: None }
     }
 
     /// Reads some bytes into the wire; how many, 0 at the end.
@@ -196,9 +207,8 @@ impl ClientIo {
     }
 
     fn poll_written(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if written.is_pending() != self.is_write_stalled {
-            self.is_write_stalled = written.is_pending();
-            self.connection.stalled(self.is_write_stalled);
+        if written.is_pending() != self.connection.is_write_stalled.get() {
+            self.connection.stalled(written.is_pending());
         }
         written
     }
