@@ -45,3 +45,20 @@ async fn a_slow_reader_gets_the_end_of_an_answer_that_is_handed_over() {
         assert_eq!(client.response().await.body.len() as u64, size);
     }
 }
+
+#[tokio::test]
+async fn what_hyper_would_refuse_without_a_word_is_refused_with_one() {
+    let house = House::start(&OPEN).await;
+    let cases = [
+        ("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\x0c\r\n\r\n", "a form feed is no white space"),
+        ("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: \x0cchunked\r\n\r\n", "nor before a value"),
+        ("GET / HTTP/1.1\r\nHost: x%zz\r\n\r\n", "no escape"),
+        ("GET / HTTP/1.1\r\nHost: %78\r\n\r\n", "an escape"),
+        ("GET http://x%2e/ HTTP/1.1\r\nHost: x\r\n\r\n", "an escape in an absolute target"),
+    ];
+    for (head, why) in cases {
+        let response = client::exchange(house.gate.addr(), head).await;
+        assert_eq!(response.denial().reason, "malformed_request", "{why}: {head:?}");
+    }
+    assert_eq!(house.origin.begun(), 0);
+}

@@ -30,7 +30,7 @@ pub(super) enum Scan {
 /// Reads one head from the start of `bytes`. `from` is where an earlier look at the same bytes ended.
 pub(super) fn scan(bytes: &[u8], from: usize, max_size: usize) -> Result<Scan, Denial> {
     let Some(len) = find_end(bytes, from) else {
-        check_unfinished(bytes, max_size)?;
+        check_unfinished(bytes, from, max_size)?;
         return Ok(Scan::Incomplete);
     };
     if len > max_size {
@@ -63,12 +63,20 @@ pub(super) fn split_field(line: &[u8]) -> Result<(&[u8], &[u8]), Denial> {
     if name.is_empty() || !name.iter().all(|byte| is_tchar(*byte)) {
         return Err(malformed("a header name has a character that none may have"));
     }
-    let value = value.get(1..).unwrap_or_default().trim_ascii();
+    let value = trim(value.get(1..).unwrap_or_default());
     // No early exit, so that the compiler can look at many bytes at a time.
     if !value.iter().fold(true, |valid, byte| valid & is_field_byte(*byte)) {
         return Err(malformed("a header value has a control character"));
     }
     Ok((name, value))
+}
+
+/// Without the white space around it, which is spaces and tabs (RFC 9110 §5.6.3) and not, as in ASCII, form feeds too.
+fn trim(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
 }
 
 /// Where the head ends: after the first empty line.
@@ -78,13 +86,14 @@ fn find_end(bytes: &[u8], from: usize) -> Option<usize> {
     Some(start + found + 4)
 }
 
-/// An unfinished head can already be known to be refused, and then need not be waited for.
-fn check_unfinished(bytes: &[u8], max_size: usize) -> Result<(), Denial> {
+/// An unfinished head can already be known to be refused, and then need not be waited for. Only what is new is looked
+/// at: a head may come byte by byte.
+fn check_unfinished(bytes: &[u8], from: usize, max_size: usize) -> Result<(), Denial> {
     if bytes.len() > max_size {
         return Err(too_large(max_size));
     }
-    if memchr::memchr_iter(b'\n', bytes)
-        .any(|at| at.checked_sub(1).and_then(|before| bytes.get(before)) != Some(&b'\r'))
+    if memchr::memchr_iter(b'\n', bytes.get(from..).unwrap_or_default())
+        .any(|at| (from + at).checked_sub(1).and_then(|before| bytes.get(before)) != Some(&b'\r'))
     {
         return Err(ambiguous("a line ends without a carriage return"));
     }
@@ -259,7 +268,8 @@ fn check_coding(value: &[u8]) -> Result<(), Denial> {
     Err(Denial::UnsupportedTransferCoding)
 }
 
-/// `uri-host [ ":" port ]` (RFC 9110 §7.2), without user information.
+/// `uri-host [ ":" port ]` (RFC 9110 §7.2), without user information, and without the percent-escapes that no host on
+/// the web has and that two parsers could read differently.
 fn is_host(value: &[u8]) -> bool {
     let (host, port) = match value.iter().rposition(|byte| matches!(byte, b':' | b']')) {
         Some(at) if value.get(at) == Some(&b':') => {
@@ -276,8 +286,7 @@ fn is_host(value: &[u8]) -> bool {
             std::str::from_utf8(address).is_ok_and(|address| address.parse::<Ipv6Addr>().is_ok())
         }
         _ => {
-            !host.is_empty()
-                && host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=%".contains(byte))
+            !host.is_empty() && host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=".contains(byte))
         }
     }
 }
