@@ -14,15 +14,11 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+use super::pace::Pace;
 use super::pool::Lease;
 use super::request_head::HeadWriter;
 use super::response_head::may_be_trailer;
 use crate::deadline::{Deadline, Deadlines};
-
-/// How long a request body has before its average rate counts.
-const RATE_GRACE: Duration = Duration::from_secs(30);
-/// The time over which the least rate is given.
-const RATE_PERIOD: Duration = Duration::from_secs(10);
 
 /// Why a request body ended before it was complete.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -48,7 +44,7 @@ pub(super) enum Cut {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub(super) idle: Duration,
-    /// Bytes per [`RATE_PERIOD`]; 0 for no minimum.
+    /// Bytes per 10 s; 0 for no minimum.
     pub(super) min_rate: u64,
     pub(super) max_size: Option<u64>,
     /// From the end of the request body to the response header.
@@ -105,8 +101,7 @@ pub(super) struct RequestBody {
 #[derive(Debug)]
 struct Waiting {
     deadline: Deadline,
-    since: Instant,
-    last: Instant,
+    pace: Pace,
 }
 
 impl RequestBody {
@@ -141,7 +136,7 @@ impl RequestBody {
         }
         let now = Instant::now();
         if let Some(waiting) = &mut self.idle {
-            waiting.last = now;
+            waiting.pace.receive(now);
             waiting.deadline.disarm();
         }
         // The next move is the origin's: to take what is passed on.
@@ -155,38 +150,22 @@ impl RequestBody {
 
     /// Nothing has come: for how long, and is that too long?
     fn wait(&mut self, cx: &mut Context<'_>) -> Option<Cut> {
-        let limits = self.exchange.limits;
-        let is_first = self.idle.is_none();
-        let waiting = self.idle.get_or_insert_with(|| {
-            let now = Instant::now();
-            Waiting { deadline: self.exchange.deadline.another(), since: now, last: now }
-        });
-        if !is_first && waiting.deadline.poll_elapsed(cx).is_ready() {
-            let now = Instant::now();
-            if now >= waiting.last + limits.idle {
-                return Some(Cut::Idle);
-            }
-            if is_too_slow(self.received, now - waiting.since, limits.min_rate) {
-                return Some(Cut::TooSlow);
+        let (now, limits) = (Instant::now(), self.exchange.limits);
+        let waiting = self
+            .idle
+            .get_or_insert_with(|| Waiting { deadline: self.exchange.deadline.another(), pace: Pace::new(now) });
+        match waiting.pace.check(now, self.received, limits) {
+            Err(cut) => Some(cut),
+            Ok(next) => {
+                // The client's move: its time is the one that counts.
+                self.exchange.deadline.disarm();
+                waiting.deadline.arm(next);
+                // Registers the task.
+                let _ = waiting.deadline.poll_elapsed(cx);
+                None
             }
         }
-        // The client's move: its time is the one that counts.
-        self.exchange.deadline.disarm();
-        let idle = waiting.last + limits.idle;
-        let at = if limits.min_rate == 0 { idle } else { idle.min(next_check(waiting.since)) };
-        waiting.deadline.arm(at);
-        // Registers the task.
-        let _ = waiting.deadline.poll_elapsed(cx);
-        None
     }
-}
-
-fn is_too_slow(received: u64, elapsed: Duration, min_rate: u64) -> bool {
-    elapsed >= RATE_GRACE && received * RATE_PERIOD.as_secs() < min_rate * elapsed.as_secs()
-}
-
-fn next_check(since: Instant) -> Instant {
-    (since + RATE_GRACE).max(Instant::now() + RATE_PERIOD)
 }
 
 impl Body for RequestBody {
@@ -334,23 +313,4 @@ fn filter(trailers: &HeaderMap, may_pass: impl Fn(&http::HeaderName) -> bool) ->
         }
     }
     passing
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_body_is_too_slow_only_after_its_grace() {
-        let cases =
-            [(0, 29, false), (0, 30, true), (3 * 1024, 30, false), (3 * 1024, 31, true), (10 * 1024, 100, false)];
-        for (received, seconds, expected) in cases {
-            assert_eq!(
-                is_too_slow(received, Duration::from_secs(seconds), 1024),
-                expected,
-                "{received} in {seconds} s"
-            );
-        }
-        assert!(!is_too_slow(0, Duration::from_secs(1000), 0));
-    }
 }

@@ -4,6 +4,7 @@ mod body;
 mod connect;
 mod hop_by_hop;
 mod identity;
+mod pace;
 mod pool;
 mod request_head;
 mod response_head;
