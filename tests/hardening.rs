@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Client, House, Reply, client};
+use crate::support::{Client, House, Reply, client, eventually};
 
 const OPEN: [&str; 2] = ["--skip-auth-route", "/*"];
 
@@ -61,4 +61,22 @@ async fn what_hyper_would_refuse_without_a_word_is_refused_with_one() {
         assert_eq!(response.denial().reason, "malformed_request", "{why}: {head:?}");
     }
     assert_eq!(house.origin.begun(), 0);
+}
+
+#[tokio::test]
+async fn an_origin_that_answers_and_takes_no_more_holds_nobody() {
+    let house = House::start(&["--stream-idle-timeout", "300ms", "--skip-auth-route", "/*"]).await;
+    house.origin.reply(Reply::early("HTTP/1.1 413 No\r\nContent-Length: 2\r\n\r\nno").hold());
+    let mut client = Client::connect(house.gate.addr()).await;
+    client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n").await;
+    assert_eq!(client.response().await.status, 413);
+    // More than all buffers on the way to the origin hold.
+    let block = vec![0; 1024 * 1024];
+    eventually("the gate closes", async || {
+        while client.send_at_once(&block).is_some() {}
+        client.is_reset()
+    })
+    .await;
+    house.origin.release();
+    eventually("the origin is let go", async || house.origin.open() == 0).await;
 }

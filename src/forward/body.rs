@@ -18,7 +18,7 @@ use super::pace::Pace;
 use super::pool::Lease;
 use super::request_head::HeadWriter;
 use super::response_head::may_be_trailer;
-use crate::deadline::{Deadline, Deadlines};
+use crate::deadline::Deadline;
 
 /// Why a request body ended before it was complete.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -80,6 +80,11 @@ impl Exchange {
         &self.deadline
     }
 
+    /// The next move is the origin's: to take what is passed on.
+    pub(super) fn await_origin(&self) {
+        self.deadline.arm(Instant::now() + self.limits.idle);
+    }
+
     /// The request has been passed on: the origin's time begins.
     pub(super) fn complete(&self) {
         self.is_complete.set(true);
@@ -139,8 +144,7 @@ impl RequestBody {
             waiting.pace.receive(now);
             waiting.deadline.disarm();
         }
-        // The next move is the origin's: to take what is passed on.
-        self.exchange.deadline.arm(now + self.exchange.limits.idle);
+        self.exchange.await_origin();
         Some(frame.map_trailers(|trailers| self.filter(&trailers)))
     }
 
@@ -219,8 +223,7 @@ fn cause(error: &hyper::Error) -> Cut {
 pub struct ResponseBody {
     inner: Incoming,
     lease: Option<Lease>,
-    deadlines: Deadlines,
-    idle_timeout: Duration,
+    exchange: Rc<Exchange>,
     idle: Option<Deadline>,
 }
 
@@ -236,8 +239,8 @@ pub enum ResponseCut {
 }
 
 impl ResponseBody {
-    pub(super) fn new(inner: Incoming, lease: Lease, deadlines: Deadlines, idle_timeout: Duration) -> Self {
-        let mut body = Self { inner, lease: Some(lease), deadlines, idle_timeout, idle: None };
+    pub(super) fn new(inner: Incoming, lease: Lease, exchange: Rc<Exchange>) -> Self {
+        let mut body = Self { inner, lease: Some(lease), exchange, idle: None };
         if body.inner.is_end_stream() {
             body.complete();
         }
@@ -246,14 +249,14 @@ impl ResponseBody {
 
     fn complete(&mut self) {
         if let Some(lease) = self.lease.take() {
-            lease.end();
+            lease.end(&self.exchange);
         }
     }
 
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let idle = self.idle.get_or_insert_with(|| {
-            let idle = self.deadlines.deadline();
-            idle.arm(Instant::now() + self.idle_timeout);
+            let idle = self.exchange.deadline.another();
+            idle.arm(Instant::now() + self.exchange.limits.idle);
             idle
         });
         idle.poll_elapsed(cx)

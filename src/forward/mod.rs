@@ -132,8 +132,7 @@ impl Upstream {
         let (response, lease) = limited.await.map_err(|denial| explain(denial, &exchange, self.limits))?;
         exchange.deadline().disarm();
         let response = response_head::filter(response).map_err(Unanswered::Denied)?;
-        let body = |body| ResponseBody::new(body, lease, self.deadlines.clone(), self.limits.idle);
-        Ok(response.map(body))
+        Ok(response.map(|body| ResponseBody::new(body, lease, exchange)))
     }
 
     fn late(&self, exchange: &Exchange) -> Denial {

@@ -9,9 +9,10 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::body::RequestBody;
+use super::body::{Exchange, RequestBody};
 use super::connect::connect;
 use crate::deadline::{Deadline, Deadlines};
 use crate::denial::Denial;
@@ -44,6 +45,18 @@ struct Idle {
 struct Connection {
     sender: SendRequest<RequestBody>,
     received: Rc<Cell<bool>>,
+    _driver: Driver,
+}
+
+/// The task that reads and writes. It ends with the connection: by itself, it would go on for as long as the origin
+/// takes nothing of a request that nobody waits for any more.
+#[derive(Debug)]
+struct Driver(AbortHandle);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// A connection for one exchange; dropped before [`Lease::end`], the connection closes.
@@ -99,13 +112,14 @@ impl Pool {
         let handshake = http1::Builder::new().max_buf_size(MAX_RESPONSE_HEAD).handshake(TokioIo::new(io));
         let (sender, driver) =
             handshake.await.map_err(|error| Denial::UpstreamUnreachable(error.to_string().into()))?;
-        tokio::task::spawn_local(async move {
+        let driver = tokio::task::spawn_local(async move {
             // An error goes to the exchange that it concerns.
             if let Err(error) = driver.await {
                 tracing::trace!(%error, "a connection to the origin ended");
             }
         });
-        Ok(Lease { connection: Connection { sender, received }, pool: Rc::downgrade(&self.0), is_fresh: true })
+        let connection = Connection { sender, received, _driver: Driver(driver.abort_handle()) };
+        Ok(Lease { connection, pool: Rc::downgrade(&self.0), is_fresh: true })
     }
 }
 
@@ -121,20 +135,23 @@ impl Lease {
         })
     }
 
-    /// The exchange is complete: the connection may be used again.
-    pub(super) fn end(self) {
+    /// The response is complete: the connection may be used again, once the request is.
+    pub(super) fn end(self, exchange: &Rc<Exchange>) {
         let Self { mut connection, pool, .. } = self;
         if connection.sender.is_ready() {
             if let Some(pool) = pool.upgrade() {
                 pool.put(connection);
             }
         } else if !connection.sender.is_closed() {
-            // The rest of the request is still on its way.
+            // The rest of the request is still on its way, for as long as the origin takes it.
+            let exchange = Rc::clone(exchange);
+            exchange.await_origin();
             tokio::task::spawn_local(async move {
-                if connection.sender.ready().await.is_ok()
-                    && let Some(pool) = pool.upgrade()
-                {
-                    pool.put(connection);
+                tokio::select! {
+                    ready = connection.sender.ready() => if ready.is_ok() && let Some(pool) = pool.upgrade() {
+                        pool.put(connection);
+                    },
+                    () = exchange.deadline().elapsed() => {}
                 }
             });
         }

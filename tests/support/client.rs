@@ -107,6 +107,11 @@ impl Client {
         self.stream.try_write(bytes).ok()
     }
 
+    /// Whether the other end takes nothing any more.
+    pub(crate) fn is_reset(&self) -> bool {
+        self.stream.try_write(b"x").is_err_and(|error| error.kind() != std::io::ErrorKind::WouldBlock)
+    }
+
     /// Says that nothing more will be sent.
     pub(crate) async fn half_close(&mut self) {
         self.stream.shutdown().await.unwrap();
