@@ -80,3 +80,19 @@ async fn an_origin_that_answers_and_takes_no_more_holds_nobody() {
     house.origin.release();
     eventually("the origin is let go", async || house.origin.open() == 0).await;
 }
+
+#[tokio::test]
+async fn a_body_keeps_its_chunks_whatever_the_method() {
+    let house = House::start(&OPEN).await;
+    for method in ["GET", "HEAD", "OPTIONS", "DELETE", "POST"] {
+        for fields in ["", "Connection: transfer-encoding\r\n"] {
+            let fields = format!("{fields}Transfer-Encoding: chunked\r\n");
+            let mut client = Client::connect(house.gate.addr()).await;
+            client.send(client::request(method, "/", None, &fields) + "5\r\nhello\r\n0\r\n\r\n").await;
+            assert_eq!(client.response_head().await.status, 200, "{method}");
+            let received = house.origin.last();
+            assert_eq!((&*received.method, &*received.body), (method, b"hello".as_slice()), "{}", received.head);
+            assert_eq!(received.header("transfer-encoding"), Some("chunked"), "{}", received.head);
+        }
+    }
+}

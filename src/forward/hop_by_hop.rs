@@ -62,7 +62,7 @@ impl<'h> Nominated<'h> {
 }
 
 fn is_about_the_connection(option: &str) -> bool {
-    ["close", "keep-alive", "upgrade", "te", "host", "content-length", ""]
+    ["close", "keep-alive", "upgrade", "te", "host", "content-length", "transfer-encoding", ""]
         .iter()
         .any(|known| option.eq_ignore_ascii_case(known))
 }

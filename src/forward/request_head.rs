@@ -82,6 +82,10 @@ impl HeadWriter {
         let host = self.host(head)?;
         headers.insert(header::HOST, host.clone());
         let seen = self.copy(&head.headers, headers, inbound);
+        if seen.is_chunked {
+            // hyper would take a GET or HEAD of unknown length for one without a body, and drop what there is.
+            headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
         append_forwarding(headers, host, inbound, &seen);
         headers.append(header::VIA, via(head.version));
         headers.insert(X_REQUEST_ID, inbound.request_id.clone());
@@ -119,7 +123,10 @@ impl HeadWriter {
                 continue;
             }
             match class(&folded) {
-                Class::OursToWrite => seen.te |= *name == header::TE,
+                Class::OursToWrite => {
+                    seen.te |= *name == header::TE;
+                    seen.is_chunked |= *name == header::TRANSFER_ENCODING;
+                }
                 Class::Forwarding if folded == name.as_str() && self.is_trusted(inbound.peer) => {
                     seen.forwarding = true;
                     to.append(name, value.clone());
@@ -174,6 +181,8 @@ fn origin_form(uri: &Uri) -> Result<Uri, Denial> {
 #[derive(Default)]
 struct Seen {
     te: bool,
+    /// The one transfer coding that is understood.
+    is_chunked: bool,
     /// A trusted proxy's forwarding fields.
     forwarding: bool,
 }
