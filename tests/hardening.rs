@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::support::{Client, House, Reply, client, eventually};
+use claimgate::clock::{Clock, NumericDate};
+
+use crate::support::{Client, Gate, House, Issuer, Origin, Reply, client, eventually, now};
 
 const OPEN: [&str; 2] = ["--skip-auth-route", "/*"];
 
@@ -94,5 +96,21 @@ async fn a_body_keeps_its_chunks_whatever_the_method() {
             assert_eq!((&*received.method, &*received.body), (method, b"hello".as_slice()), "{}", received.head);
             assert_eq!(received.header("transfer-encoding"), Some("chunked"), "{}", received.head);
         }
+    }
+}
+
+#[tokio::test]
+async fn a_refused_token_is_accepted_when_the_clock_is_set_back() {
+    let clock = Clock::system();
+    let start = clock.now().as_seconds();
+    let at = |seconds: f64| NumericDate::from_seconds(start + seconds).unwrap();
+    let clock = Clock::manual(at(0.0));
+    let (issuer, origin) = (Issuer::start(), Origin::start());
+    let gate = Gate::start_at(clock.clone(), &issuer, &origin, &["--workers", "1"]);
+    gate.is_ready().await;
+    let token = issuer.token().claim("iat", now() - 10).claim("exp", now() + 300).sign();
+    for (seconds, status) in [(400.0, 401), (401.0, 401), (200.0, 200), (400.0, 401), (399.0, 401)] {
+        clock.set(at(seconds));
+        assert_eq!(client::get(gate.addr(), "/", Some(&token)).await.status, status, "after {seconds} s");
     }
 }

@@ -36,7 +36,8 @@ pub(super) struct Refusal {
     pub(super) denial: Denial,
     /// Which keys judged it: [`crate::issuer::Issuers::epoch`].
     pub(super) epoch: u64,
-    until: NumericDate,
+    /// When it was judged.
+    since: NumericDate,
 }
 
 impl TokenCache {
@@ -65,9 +66,10 @@ impl TokenCache {
         self.accepted.borrow_mut().remove(token);
     }
 
-    /// The refusal of this token, while it holds.
+    /// The refusal of this token, while it holds. Before it was judged, as when the clock was set back, it does not.
     pub(super) fn refused(&self, token: &[u8], now: NumericDate) -> Option<Refusal> {
-        let mut refusal = self.refused.borrow().get(token).filter(|refusal| now < refusal.until).cloned()?;
+        let holds = |refusal: &&Refusal| refusal.since <= now && now < refusal.since.plus(REFUSED_FOR);
+        let mut refusal = self.refused.borrow().get(token).filter(holds).cloned()?;
         if let Denial::Expired { now: then, .. } = &mut refusal.denial {
             *then = now;
         }
@@ -77,7 +79,7 @@ impl TokenCache {
     /// Remembers a refusal, unless it may pass.
     pub(super) fn refuse(&self, token: &[u8], denial: &Denial, epoch: u64, now: NumericDate) {
         if is_lasting(denial) {
-            let refusal = Refusal { denial: denial.clone(), epoch, until: now.plus(REFUSED_FOR) };
+            let refusal = Refusal { denial: denial.clone(), epoch, since: now };
             self.refused.borrow_mut().insert(token.into(), refusal);
         }
     }
