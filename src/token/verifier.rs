@@ -51,15 +51,17 @@ impl Verifier {
 
     /// Verifies a token at the time `now`, or recognises it.
     pub async fn verify(&self, credentials: &Credentials<'_>, now: NumericDate) -> Result<AccessToken, Denial> {
-        let Some(cache) = &self.cache else { return Box::pin(self.verify_anew(credentials.token()?, now)).await };
         let text = credentials.as_bytes();
-        if let Some(known) = cache.accepted(text) {
+        let Some((cache, tag)) = self.cache.as_ref().and_then(|cache| Some((cache, cache.tag(text)?))) else {
+            return Box::pin(self.verify_anew(credentials.token()?, now)).await;
+        };
+        if let Some(known) = cache.accepted(tag) {
             if known.has_key() {
                 // Expired for good, or the clock was set: either way it is not for long.
                 return self.expectations.check_time(&known.0.validity, now).map(|()| known);
             }
-            cache.forget(text);
-        } else if let Some(refusal) = cache.refused(text, now)
+            cache.forget(tag);
+        } else if let Some(refusal) = cache.refused(tag, now)
             && refusal.epoch == self.issuers.epoch()
         {
             return Err(refusal.denial);
@@ -68,8 +70,8 @@ impl Verifier {
         // Boxed, so that a request whose token is known does not carry the state of waiting for keys.
         let verified = Box::pin(self.verify_anew(credentials.token()?, now)).await;
         match &verified {
-            Ok(accepted) => cache.accept(text, accepted.clone()),
-            Err(denial) => cache.refuse(text, denial, epoch, now),
+            Ok(accepted) => cache.accept(tag, accepted.clone()),
+            Err(denial) => cache.refuse(tag, text.len(), denial, epoch, now),
         }
         verified
     }
