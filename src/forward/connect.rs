@@ -1,13 +1,15 @@
 //! A connection to the origin.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::uri::Authority;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -26,7 +28,7 @@ pub(super) async fn connect(upstream: &Authority, limit: Duration) -> Result<Ori
         Err(_elapsed) => return Err(unreachable(upstream, &format!("no connection within {} s", limit.as_secs_f32()))),
     };
     stream.set_nodelay(true).map_err(|error| unreachable(upstream, &error.to_string()))?;
-    Ok(OriginIo { stream, received: Rc::default() })
+    Ok(OriginIo { socket: Rc::new(RefCell::new(stream)), received: Rc::default() })
 }
 
 fn unreachable(upstream: &Authority, cause: &str) -> Denial {
@@ -36,24 +38,49 @@ fn unreachable(upstream: &Authority, cause: &str) -> Denial {
 /// The origin's socket, which tells whether anything has come from it.
 #[derive(Debug)]
 pub(super) struct OriginIo {
-    stream: TcpStream,
+    socket: Rc<RefCell<TcpStream>>,
+    received: Rc<Cell<bool>>,
+}
+
+/// A look at the socket, which does not keep it open.
+#[derive(Debug)]
+pub(super) struct Watch {
+    socket: Weak<RefCell<TcpStream>>,
     received: Rc<Cell<bool>>,
 }
 
 impl OriginIo {
-    /// Set at the first byte after it was last cleared.
-    pub(super) fn received(&self) -> Rc<Cell<bool>> {
-        Rc::clone(&self.received)
+    pub(super) fn watch(&self) -> Watch {
+        Watch { socket: Rc::downgrade(&self.socket), received: Rc::clone(&self.received) }
+    }
+}
+
+impl Watch {
+    /// A request is about to be sent: what was received belongs to others.
+    pub(super) fn begin(&self) {
+        self.received.set(false);
+    }
+
+    /// Whether anything has come since then.
+    pub(super) fn has_received(&self) -> bool {
+        self.received.get()
+    }
+
+    /// Whether nothing is there to be read, not even the end. Asks the kernel: what has just arrived, nobody else knows
+    /// of yet, and whoever sent the next request would take it for the answer.
+    pub(super) fn is_quiet(&self) -> bool {
+        let Some(socket) = self.socket.upgrade() else { return false };
+        let peeked = SockRef::from(&*socket.borrow()).peek(&mut [MaybeUninit::uninit()]);
+        peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 }
 
 impl AsyncRead for OriginIo {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
+        ready!(Pin::new(&mut *self.socket.borrow_mut()).poll_read(cx, buffer))?;
         if buffer.filled().len() > before {
-            this.received.set(true);
+            self.received.set(true);
         }
         Poll::Ready(Ok(()))
     }
@@ -61,7 +88,7 @@ impl AsyncRead for OriginIo {
 
 impl AsyncWrite for OriginIo {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, bytes)
+        Pin::new(&mut *self.socket.borrow_mut()).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -69,18 +96,45 @@ impl AsyncWrite for OriginIo {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, slices)
+        Pin::new(&mut *self.socket.borrow_mut()).poll_write_vectored(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+        Pin::new(&mut *self.socket.borrow_mut()).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_is_quiet_until_the_kernel_has_something_for_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let upstream = Authority::try_from(listener.local_addr().unwrap().to_string()).unwrap();
+        for bytes in [b"HTTP/1.1 200 OK".as_slice(), b""] {
+            let io = connect(&upstream, Duration::from_secs(5)).await.unwrap();
+            let (mut origin, _) = listener.accept().unwrap();
+            let watch = io.watch();
+            assert!(watch.is_quiet());
+            // Nothing is awaited from here on, so that the runtime cannot have heard of it.
+            origin.write_all(bytes).unwrap();
+            origin.shutdown(std::net::Shutdown::Write).unwrap();
+            assert!(!watch.is_quiet());
+            drop(io);
+            assert!(!watch.is_quiet());
+            assert_eq!(origin.read(&mut [0]).unwrap_or_default(), 0, "a watch keeps no socket open");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! One worker's connections to the origin.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::body::{Exchange, RequestBody};
-use super::connect::connect;
+use super::connect::{Watch, connect};
 use crate::deadline::{Deadline, Deadlines};
 use crate::denial::Denial;
 
@@ -44,7 +44,7 @@ struct Idle {
 #[derive(Debug)]
 struct Connection {
     sender: SendRequest<RequestBody>,
-    received: Rc<Cell<bool>>,
+    watch: Watch,
     _driver: Driver,
 }
 
@@ -97,8 +97,8 @@ impl Pool {
         let mut idle = self.0.idle.borrow_mut();
         let now = Instant::now();
         while let Some(Idle { connection, since }) = idle.pop() {
-            if now < since + self.0.idle_timeout && connection.sender.is_ready() {
-                connection.received.set(false);
+            if now < since + self.0.idle_timeout && connection.sender.is_ready() && connection.watch.is_quiet() {
+                connection.watch.begin();
                 return Some(Lease { connection, pool: Rc::downgrade(&self.0), is_fresh: false });
             }
         }
@@ -108,7 +108,7 @@ impl Pool {
     /// A new connection.
     pub(super) async fn connect(&self) -> Result<Lease, Denial> {
         let io = connect(&self.0.upstream, self.0.connect_timeout).await?;
-        let received = io.received();
+        let watch = io.watch();
         let handshake = http1::Builder::new().max_buf_size(MAX_RESPONSE_HEAD).handshake(TokioIo::new(io));
         let (sender, driver) =
             handshake.await.map_err(|error| Denial::UpstreamUnreachable(error.to_string().into()))?;
@@ -118,7 +118,7 @@ impl Pool {
                 tracing::trace!(%error, "a connection to the origin ended");
             }
         });
-        let connection = Connection { sender, received, _driver: Driver(driver.abort_handle()) };
+        let connection = Connection { sender, watch, _driver: Driver(driver.abort_handle()) };
         Ok(Lease { connection, pool: Rc::downgrade(&self.0), is_fresh: true })
     }
 }
@@ -129,7 +129,7 @@ impl Lease {
         let sent = self.connection.sender.try_send_request(request).await;
         sent.map_err(|mut error| Failure {
             unsent: error.take_message(),
-            has_answered: self.connection.received.get(),
+            has_answered: self.connection.watch.has_received(),
             was_idle: !self.is_fresh,
             error: error.into_error(),
         })
