@@ -114,3 +114,20 @@ async fn a_refused_token_is_accepted_when_the_clock_is_set_back() {
         assert_eq!(client::get(gate.addr(), "/", Some(&token)).await.status, status, "after {seconds} s");
     }
 }
+
+#[tokio::test]
+async fn a_length_that_two_clients_could_read_differently_is_not_passed_on() {
+    let house = House::start(&OPEN).await;
+    for length in ["2, 2", "02", "2,2", "00000000000000000002"] {
+        house.origin.reply(Reply::raw(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\nok")));
+        for method in ["GET", "HEAD"] {
+            let mut client = Client::connect(house.gate.addr()).await;
+            client.send(client::request(method, "/", None, "")).await;
+            assert_eq!(client.response_head().await.status, 502, "{method}: {length}");
+        }
+    }
+    house.origin.reply(Reply::raw("HTTP/1.1 204 No\r\nContent-Length: 2\r\n\r\n"));
+    let mut client = Client::connect(house.gate.addr()).await;
+    client.send(client::request("HEAD", "/", None, "")).await;
+    assert_eq!(client.response_head().await.header("content-length"), None);
+}
