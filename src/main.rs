@@ -15,9 +15,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// What a shell shows for a process that SIGTERM ended.
 const TERMINATED: u8 = 143;
 
-fn main() -> ExitCode {
-    let flags = Flags::parse();
-    match run(&flags) {
+/// The control plane's runtime; the workers have their own.
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match run(&Flags::parse()).await {
         Ok(Ended::Clean) => ExitCode::SUCCESS,
         Ok(Ended::Cut) => ExitCode::from(TERMINATED),
         Ok(Ended::Failed) => ExitCode::FAILURE,
@@ -29,20 +30,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(flags: &Flags) -> Result<Ended, (String, u8)> {
+async fn run(flags: &Flags) -> Result<Ended, (String, u8)> {
     let failed = |error: &dyn std::error::Error| (format!("error: {error}"), 1);
-    // The control plane; the workers have runtimes of their own.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| failed(&error))?;
-    runtime.block_on(async {
-        let shutdown = shutdown().map_err(|error| failed(&error))?;
-        if let Some(Command::Demo) = flags.command {
-            return demo::run(shutdown).await.map_err(|error| failed(&error));
-        }
-        let config = Config::resolve(flags).map_err(|mistakes| (mistakes.to_string(), 2))?;
-        telemetry::init(&config.telemetry);
-        let app = App::bind(config, Clock::system()).map_err(|error| failed(&error))?;
-        app.run(shutdown).await.map_err(|error| failed(&error))
-    })
+    let shutdown = shutdown().map_err(|error| failed(&error))?;
+    if let Some(Command::Demo) = flags.command {
+        return demo::run(shutdown).await.map_err(|error| failed(&error));
+    }
+    let config = Config::resolve(flags).map_err(|mistakes| (mistakes.to_string(), 2))?;
+    telemetry::init(&config.telemetry);
+    let app = App::bind(config, Clock::system()).map_err(|error| failed(&error))?;
+    app.run(shutdown).await.map_err(|error| failed(&error))
 }
 
 /// The first SIGTERM or SIGINT; the second one ends the process at once.
