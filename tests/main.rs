@@ -9,6 +9,7 @@ mod forwarding;
 mod hardening;
 mod headers;
 mod outage;
+mod panics;
 mod rooms;
 mod rotation;
 mod shutdown;

@@ -1,0 +1,86 @@
+//! A fault of ours in one request costs that request's connection and nothing else.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
+use claimgate::deadline::Deadlines;
+use claimgate::denial::Denial;
+use claimgate::server::{self, Ended, Handler, MakeHandler, Peer, Server, Settings};
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use tokio::sync::oneshot;
+
+use crate::support::{Client, client};
+
+/// Panics when it is asked to.
+#[derive(Clone)]
+struct Fragile;
+
+impl MakeHandler for Fragile {
+    type Handler = Self;
+
+    fn make(self, _: &Deadlines) -> Self {
+        self
+    }
+}
+
+impl Handler for Fragile {
+    type Body = Full<Bytes>;
+
+    async fn handle(&self, request: Request<Incoming>, _: &Peer) -> Response<Full<Bytes>> {
+        assert_ne!(request.uri().path(), "/panic", "as asked");
+        Response::new(Full::from("ok"))
+    }
+
+    fn refuse(&self, _: Denial, _: &Peer) -> Response<Full<Bytes>> {
+        Response::default()
+    }
+}
+
+fn settings(listen: SocketAddr) -> Settings {
+    let limit = Duration::from_secs(10);
+    Settings {
+        listen,
+        workers: NonZeroUsize::MIN,
+        max_connections: 10,
+        header_timeout: limit,
+        idle_timeout: limit,
+        stream_idle_timeout: limit,
+        max_header_size: 64 * 1024,
+        drain_delay: Duration::ZERO,
+        shutdown_grace_period: limit,
+    }
+}
+
+#[tokio::test]
+async fn a_panic_takes_down_its_own_connection_alone() {
+    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    let listener = server::bind(listen).unwrap();
+    let addr = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let served = thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let server = Server::start(listener, settings(listen), &Fragile).unwrap();
+            let shutdown = async { drop(stopped.await) };
+            server.run(shutdown).await
+        })
+    });
+    let (mut other, mut victim) = (Client::connect(addr).await, Client::connect(addr).await);
+    other.send(client::request("GET", "/", None, "")).await;
+    assert_eq!(other.response().await.text(), "ok");
+    victim.send(client::request("GET", "/panic", None, "")).await;
+    assert_eq!(victim.rest().await, b"");
+    // The one worker there is goes on, for the connection that was open and for a new one.
+    other.send(client::request("GET", "/", None, "")).await;
+    assert_eq!(other.response().await.text(), "ok");
+    let mut new = Client::connect(addr).await;
+    new.send(client::request("GET", "/", None, "")).await;
+    assert_eq!(new.response().await.text(), "ok");
+    stop.send(()).unwrap();
+    assert_eq!(served.join().unwrap(), Ended::Clean);
+}
