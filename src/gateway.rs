@@ -15,7 +15,6 @@ use hyper::body::Incoming;
 use crate::clock::Clock;
 use crate::denial::Denial;
 use crate::forward::{self, Inbound, ResponseBody, ResponseCut, Unanswered, Upstream};
-
 use crate::policy::Policy;
 use crate::respond;
 use crate::telemetry::access_log::AccessLog;
@@ -110,12 +109,6 @@ impl Gateway {
 
     fn context<'r>(&'r self, observation: &'r Observation, closes: bool) -> respond::Context<'r> {
         respond::Context { realm: &self.realm, request_id: observation.request_id(), closes }
-    }
-}
-
-impl From<Denial> for Unanswered {
-    fn from(denial: Denial) -> Self {
-        Self::Denied(denial)
     }
 }
 

@@ -12,7 +12,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
     ("lib", &[]),
     ("main", &["cli", "config", "app", "command", "telemetry", "clock"]),
     ("cli", &[]),
-    ("config", &["cli", "server", "admin", "issuer", "token", "policy", "forward", "telemetry", "jose"]),
+    ("config", &["cli", "server", "issuer", "token", "policy", "forward", "telemetry", "jose"]),
     ("app", &["config", "server", "admin", "gateway", "forward", "policy", "token", "issuer", "telemetry", "readiness", "clock", "denial", "deadline"]),
     ("command", &["app", "cli", "config", "jose", "clock", "telemetry"]),
     ("telemetry", &["denial", "clock"]),
@@ -26,7 +26,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
     ("policy", &["token", "denial"]),
     ("forward", &["policy", "denial", "deadline"]),
     ("respond", &["denial"]),
-    ("gateway", &["token", "policy", "forward", "respond", "telemetry", "denial", "clock", "deadline"]),
+    ("gateway", &["token", "policy", "forward", "respond", "telemetry", "denial", "clock"]),
     ("server", &["denial", "deadline"]),
     ("admin", &["server", "readiness", "telemetry", "issuer", "denial"]),
 ];

@@ -82,6 +82,12 @@ pub enum Unanswered {
     ClientGone,
 }
 
+impl From<Denial> for Unanswered {
+    fn from(denial: Denial) -> Self {
+        Self::Denied(denial)
+    }
+}
+
 /// One worker's way to the origin.
 #[derive(Debug)]
 pub struct Upstream {
@@ -116,7 +122,7 @@ impl Upstream {
         inbound: Inbound<'_>,
     ) -> Result<Response<ResponseBody>, Unanswered> {
         if let Some(limit) = self.limits.max_size.filter(|max| body.size_hint().lower() > *max) {
-            return Err(Unanswered::Denied(Denial::BodyTooLarge { limit }));
+            return Err(Denial::BodyTooLarge { limit }.into());
         }
         let outbound = Outbound { upstream: self, head, permit: &permit, inbound };
         let exchange = Rc::new(Exchange::new(self.deadlines.deadline(), self.limits));
@@ -131,7 +137,7 @@ impl Upstream {
         };
         let (response, lease) = limited.await.map_err(|denial| explain(denial, &exchange, self.limits))?;
         exchange.deadline().disarm();
-        let response = response_head::filter(response).map_err(Unanswered::Denied)?;
+        let response = response_head::filter(response)?;
         Ok(response.map(|body| ResponseBody::new(body, lease, exchange)))
     }
 
