@@ -225,6 +225,7 @@ pub struct ResponseBody {
     lease: Option<Lease>,
     exchange: Rc<Exchange>,
     idle: Option<Deadline>,
+    cut: Option<hyper::Error>,
 }
 
 /// Why a response body was cut; the client can tell, because its connection is too.
@@ -239,8 +240,11 @@ pub enum ResponseCut {
 }
 
 impl ResponseBody {
-    pub(super) fn new(inner: Incoming, lease: Lease, exchange: Rc<Exchange>) -> Self {
-        let mut body = Self { inner, lease: Some(lease), exchange, idle: None };
+    pub(super) fn new(inner: Incoming, mut lease: Lease, exchange: Rc<Exchange>) -> Self {
+        if !exchange.is_complete() {
+            lease.detach();
+        }
+        let mut body = Self { inner, lease: Some(lease), exchange, idle: None, cut: None };
         if body.inner.is_end_stream() {
             body.complete();
         }
@@ -269,7 +273,17 @@ impl Body for ResponseBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ResponseCut>>> {
         let this = self.get_mut();
-        match Pin::new(&mut this.inner).poll_frame(cx) {
+        if let Some(cut) = this.cut.take() {
+            return Poll::Ready(Some(Err(cut.into())));
+        }
+        let mut polled = Pin::new(&mut this.inner).poll_frame(cx);
+        if polled.is_pending()
+            && let Some(lease) = &mut this.lease
+        {
+            lease.poll_driver(cx);
+            polled = Pin::new(&mut this.inner).poll_frame(cx);
+        }
+        match polled {
             Poll::Ready(Some(Ok(frame))) => {
                 this.idle = None;
                 if this.inner.is_end_stream() {
@@ -277,7 +291,12 @@ impl Body for ResponseBody {
                 }
                 Poll::Ready(Some(Ok(frame.map_trailers(|trailers| filter(&trailers, may_be_trailer)))))
             }
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error.into()))),
+            Poll::Ready(Some(Err(error))) => {
+                // What came before goes out first: with an error at hand, hyper drops what it has not yet written.
+                this.cut = Some(error);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
             Poll::Ready(None) => {
                 this.complete();
                 Poll::Ready(None)

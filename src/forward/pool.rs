@@ -1,7 +1,10 @@
 //! One worker's connections to the origin.
 
 use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::rc::{Rc, Weak};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::uri::Authority;
@@ -13,7 +16,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::body::{Exchange, RequestBody};
-use super::connect::{Watch, connect};
+use super::connect::{OriginIo, Watch, connect};
 use crate::deadline::{Deadline, Deadlines};
 use crate::denial::Denial;
 
@@ -45,17 +48,71 @@ struct Idle {
 struct Connection {
     sender: SendRequest<RequestBody>,
     watch: Watch,
-    _driver: Driver,
+    driver: Driver,
 }
 
-/// The task that reads and writes. It ends with the connection: by itself, it would go on for as long as the origin
-/// takes nothing of a request that nobody waits for any more.
+/// What reads and writes.
+///
+/// Whoever waits for the response does so itself: a task for each connection would be woken, and would wake the other,
+/// several times per request.
 #[derive(Debug)]
-struct Driver(AbortHandle);
+enum Driver {
+    Inline(Box<http1::Connection<TokioIo<OriginIo>, RequestBody>>),
+    /// While request and response go on at their own pace, neither may wait for the other.
+    Task {
+        _guard: Guard,
+    },
+    Ended,
+}
 
-impl Drop for Driver {
+/// A task that ends with its connection: by itself, it would go on for as long as the origin takes nothing of a request
+/// that nobody waits for any more.
+#[derive(Debug)]
+struct Guard(AbortHandle);
+
+impl Drop for Guard {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+impl Driver {
+    fn poll(&mut self, cx: &mut Context<'_>) {
+        let Self::Inline(driver) = self else { return };
+        if let Poll::Ready(ended) = Pin::new(driver).poll(cx) {
+            log_end(ended);
+            *self = Self::Ended;
+        }
+    }
+
+    fn detach(&mut self) {
+        *self = match std::mem::replace(self, Self::Ended) {
+            Self::Inline(driver) => {
+                let task = tokio::task::spawn_local(async { log_end(driver.await) });
+                Self::Task { _guard: Guard(task.abort_handle()) }
+            }
+            other => other,
+        };
+    }
+}
+
+/// An error goes to the exchange that it concerns.
+fn log_end(ended: hyper::Result<()>) {
+    if let Err(error) = ended {
+        tracing::trace!(%error, "a connection to the origin ended");
+    }
+}
+
+impl Connection {
+    /// Waits until another request may be sent; whether one may.
+    async fn ready(&mut self) -> bool {
+        let Self { sender, driver, .. } = self;
+        poll_fn(|cx| {
+            driver.poll(cx);
+            sender.poll_ready(cx)
+        })
+        .await
+        .is_ok()
     }
 }
 
@@ -112,13 +169,7 @@ impl Pool {
         let handshake = http1::Builder::new().max_buf_size(MAX_RESPONSE_HEAD).handshake(TokioIo::new(io));
         let (sender, driver) =
             handshake.await.map_err(|error| Denial::UpstreamUnreachable(error.to_string().into()))?;
-        let driver = tokio::task::spawn_local(async move {
-            // An error goes to the exchange that it concerns.
-            if let Err(error) = driver.await {
-                tracing::trace!(%error, "a connection to the origin ended");
-            }
-        });
-        let connection = Connection { sender, watch, _driver: Driver(driver.abort_handle()) };
+        let connection = Connection { sender, watch, driver: Driver::Inline(Box::new(driver)) };
         Ok(Lease { connection, pool: Rc::downgrade(&self.0), is_fresh: true })
     }
 }
@@ -126,13 +177,28 @@ impl Pool {
 impl Lease {
     /// Sends one request and waits for the head of its response.
     pub(super) async fn send(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, Failure> {
-        let sent = self.connection.sender.try_send_request(request).await;
-        sent.map_err(|mut error| Failure {
+        let Connection { sender, driver, .. } = &mut self.connection;
+        let mut sent = pin!(sender.try_send_request(request));
+        let sent = poll_fn(|cx| {
+            driver.poll(cx);
+            sent.as_mut().poll(cx)
+        });
+        sent.await.map_err(|mut error| Failure {
             unsent: error.take_message(),
             has_answered: self.connection.watch.has_received(),
             was_idle: !self.is_fresh,
             error: error.into_error(),
         })
+    }
+
+    /// Goes on with the response.
+    pub(super) fn poll_driver(&mut self, cx: &mut Context<'_>) {
+        self.connection.driver.poll(cx);
+    }
+
+    /// The response has begun before the request has ended.
+    pub(super) fn detach(&mut self) {
+        self.connection.driver.detach();
     }
 
     /// The response is complete: the connection may be used again, once the request is.
@@ -148,7 +214,7 @@ impl Lease {
             exchange.await_origin();
             tokio::task::spawn_local(async move {
                 tokio::select! {
-                    ready = connection.sender.ready() => if ready.is_ok() && let Some(pool) = pool.upgrade() {
+                    is_ready = connection.ready() => if is_ready && let Some(pool) = pool.upgrade() {
                         pool.put(connection);
                     },
                     () = exchange.deadline().elapsed() => {}
