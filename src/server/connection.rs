@@ -22,13 +22,13 @@ use super::{Handler, Peer};
 /// Serves one connection until it closes.
 pub(super) async fn serve<H: Handler>(stream: TcpStream, peer: Peer, worker: Rc<Worker<H>>) {
     let peer = Rc::new(peer);
-    let connection = Rc::new(worker.connection());
+    let connection = Rc::new(worker.connection(stream));
     // hyper's buffers are made for a client that speaks.
     let watch = worker.drain.watch();
-    if !has_begun(&stream, &connection, &watch).await {
+    if !has_begun(&connection, &watch).await {
         return;
     }
-    let io = ClientIo::new(stream, Rc::clone(&connection), Rc::clone(&worker.scratch));
+    let io = ClientIo::new(Rc::clone(&connection));
     let service = service_fn(|request| {
         let exchange = Exchange(Rc::clone(&connection));
         answer(request, Rc::clone(&peer), Rc::clone(&worker), exchange)
@@ -55,16 +55,19 @@ pub(super) async fn serve<H: Handler>(stream: TcpStream, peer: Peer, worker: Rc<
             worker.drain.cut(!connection.is_idle());
             return Poll::Ready(());
         }
+        if connection.poll_gone(cx).is_ready() {
+            return Poll::Ready(());
+        }
         connection.poll_expired(cx)
     })
     .await;
 }
 
 /// Waits for the first byte, within the time of a first head.
-async fn has_begun(stream: &TcpStream, connection: &Connection, watch: &Watch) -> bool {
+async fn has_begun(connection: &Connection, watch: &Watch) -> bool {
     poll_fn(|cx| {
         // A byte that is here is answered, even when idle connections are being closed.
-        if stream.poll_read_ready(cx).is_ready() {
+        if connection.poll_begun(cx).is_ready() {
             return Poll::Ready(true);
         }
         if watch.stage(cx) >= Stage::CloseIdle {
@@ -79,6 +82,8 @@ fn builder<H: Handler>(worker: &Worker<H>) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         .header_read_timeout(None)
+        // It is `Connection::poll_gone` that looks.
+        .half_close(true)
         // `Wire` has its own limits and answers for them; hyper's come after. Its default of 100 fields is ours too: set,
         // it would be two allocations per head.
         .max_buf_size(worker.max_head + 4096);

@@ -30,9 +30,11 @@ pub(super) struct Limits {
     pub(super) write: Duration,
 }
 
-/// One connection's state, shared by its socket, its requests and its task.
+/// One connection: its socket and its state, shared by its requests and its task.
 #[derive(Debug)]
 pub(super) struct Connection {
+    stream: RefCell<TcpStream>,
+    scratch: Scratch,
     wire: RefCell<Wire>,
     deadline: Deadline,
     limits: Limits,
@@ -58,9 +60,17 @@ enum Phase {
 
 impl Connection {
     /// A connection that has just been accepted: its first head is awaited.
-    pub(super) fn new(max_head: usize, deadline: Deadline, limits: Limits) -> Self {
+    pub(super) fn new(
+        stream: TcpStream,
+        scratch: Scratch,
+        max_head: usize,
+        deadline: Deadline,
+        limits: Limits,
+    ) -> Self {
         deadline.arm(Instant::now() + limits.header);
         Self {
+            stream: RefCell::new(stream),
+            scratch,
             wire: RefCell::new(Wire::new(max_head)),
             deadline,
             limits,
@@ -101,6 +111,42 @@ impl Connection {
             Phase::Serving => false,
         };
         is_between && !self.is_write_stalled.get()
+    }
+
+    /// Waits for the first byte.
+    pub(super) fn poll_begun(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.stream.borrow().poll_read_ready(cx).map(drop)
+    }
+
+    /// Ready when the client goes away before its answer is written. What else comes meanwhile is kept for later.
+    ///
+    /// hyper would look as well, into a buffer that it allocates for each request.
+    pub(super) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.phase.get() != Phase::Serving {
+            return Poll::Pending;
+        }
+        loop {
+            let wire = self.wire.borrow();
+            if !wire.is_awaiting_answer() || wire.is_full() {
+                return Poll::Pending;
+            }
+            drop(wire);
+            if !matches!(ready!(self.poll_fill(cx)), Ok(1..)) {
+                return Poll::Ready(());
+            }
+        }
+    }
+
+    /// Reads some bytes into the wire; how many, 0 at the end.
+    fn poll_fill(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut scratch = self.scratch.borrow_mut();
+        let mut buffer = ReadBuf::new(&mut scratch);
+        ready!(Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, &mut buffer))?;
+        let read = buffer.filled();
+        if !read.is_empty() {
+            self.receive(read);
+        }
+        Poll::Ready(Ok(read.len()))
     }
 
     /// Waits for the deadline; ready when the connection is to be closed without another word.
@@ -171,35 +217,21 @@ impl Connection {
 /// Where a worker's connections read to before their bytes have been looked at.
 pub(super) type Scratch = Rc<RefCell<Box<[u8]>>>;
 
-/// The socket itself.
+/// The connection as hyper's input and output.
 #[derive(Debug)]
 pub(super) struct ClientIo {
-    stream: TcpStream,
     connection: Rc<Connection>,
-    scratch: Scratch,
     lingered: Option<usize>,
 }
 
 impl ClientIo {
-    pub(super) fn new(stream: TcpStream, connection: Rc<Connection>, scratch: Scratch) -> Self {
-        Self { stream, connection, scratch, lingered: None }
-    }
-
-    /// Reads some bytes into the wire; how many, 0 at the end.
-    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let mut scratch = self.scratch.borrow_mut();
-        let mut buffer = ReadBuf::new(&mut scratch);
-        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
-        let read = buffer.filled();
-        if !read.is_empty() {
-            self.connection.receive(read);
-        }
-        Poll::Ready(Ok(read.len()))
+    pub(super) fn new(connection: Rc<Connection>) -> Self {
+        Self { connection, lingered: None }
     }
 
     /// Reads a large body straight into hyper's buffer.
     fn poll_direct(&mut self, cx: &mut Context<'_>, cursor: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        let mut counted = Counted { stream: &mut self.stream, count: 0 };
+        let mut counted = Counted { stream: &mut self.connection.stream.borrow_mut(), count: 0 };
         ready!(hyper::rt::Read::poll_read(Pin::new(&mut TokioIo::new(&mut counted)), cx, cursor))?;
         self.connection.wire.borrow_mut().went_direct(counted.count);
         self.connection.settle();
@@ -221,10 +253,10 @@ impl ClientIo {
             self.connection.deadline.arm(Instant::now() + LINGER_TIME);
         }
         loop {
-            let mut scratch = self.scratch.borrow_mut();
+            let mut scratch = self.connection.scratch.borrow_mut();
             let mut buffer = ReadBuf::new(&mut scratch);
             let lingered = self.lingered.unwrap_or_default();
-            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
+            match ready!(Pin::new(&mut *self.connection.stream.borrow_mut()).poll_read(cx, &mut buffer)) {
                 Ok(()) if !buffer.filled().is_empty() && lingered < LINGER_SIZE => {
                     self.lingered = Some(lingered + buffer.filled().len());
                 }
@@ -257,7 +289,7 @@ impl hyper::rt::Read for ClientIo {
                 return Poll::Pending;
             }
             drop(wire);
-            if ready!(this.poll_fill(cx))? == 0 {
+            if ready!(this.connection.poll_fill(cx))? == 0 {
                 return Poll::Ready(Ok(()));
             }
         }
@@ -267,7 +299,7 @@ impl hyper::rt::Read for ClientIo {
 impl hyper::rt::Write for ClientIo {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = Pin::new(&mut this.stream).poll_write(cx, bytes);
+        let written = Pin::new(&mut *this.connection.stream.borrow_mut()).poll_write(cx, bytes);
         this.poll_written(written)
     }
 
@@ -277,7 +309,7 @@ impl hyper::rt::Write for ClientIo {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
+        let written = Pin::new(&mut *this.connection.stream.borrow_mut()).poll_write_vectored(cx, slices);
         this.poll_written(written)
     }
 
@@ -292,7 +324,7 @@ impl hyper::rt::Write for ClientIo {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.lingered.is_none() {
-            ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+            ready!(Pin::new(&mut *this.connection.stream.borrow_mut()).poll_shutdown(cx))?;
         }
         if this.connection.must_linger.get() { this.poll_linger(cx) } else { Poll::Ready(Ok(())) }
     }

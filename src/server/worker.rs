@@ -23,7 +23,7 @@ const SCRATCH_SIZE: usize = 64 * 1024;
 pub(super) struct Worker<H> {
     pub(super) handler: H,
     pub(super) drain: Rc<Drain>,
-    pub(super) scratch: Scratch,
+    scratch: Scratch,
     pub(super) max_head: usize,
     deadlines: Deadlines,
     limits: Limits,
@@ -31,8 +31,8 @@ pub(super) struct Worker<H> {
 
 impl<H> Worker<H> {
     /// The state of a connection that has just been accepted.
-    pub(super) fn connection(&self) -> Connection {
-        Connection::new(self.max_head, self.deadlines.deadline(), self.limits)
+    pub(super) fn connection(&self, stream: tokio::net::TcpStream) -> Connection {
+        Connection::new(stream, Rc::clone(&self.scratch), self.max_head, self.deadlines.deadline(), self.limits)
     }
 }
 
