@@ -139,14 +139,36 @@ impl Connection {
 
     /// Reads some bytes into the wire; how many, 0 at the end.
     fn poll_fill(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.poll_received(cx, |bytes| {
+            self.receive(bytes);
+            bytes.len()
+        })
+    }
+
+    /// Reads some bytes into the wire, and through it to hyper where that can be done at once.
+    fn poll_through(&self, cx: &mut Context<'_>, cursor: &mut ReadBufCursor<'_>) -> Poll<io::Result<Through>> {
+        self.poll_received(cx, |bytes| {
+            if bytes.is_empty() {
+                return Through::End;
+            }
+            let limit = cursor.remaining();
+            let received = self.wire.borrow_mut().receive_through(bytes, limit, |head| cursor.put_slice(head));
+            if let Ok(true) = received {
+                return Through::Passed;
+            }
+            if self.phase.get() == Phase::Idle {
+                self.enter(Phase::Head);
+            }
+            self.refuse_if(received.map(drop));
+            Through::Held
+        })
+    }
+
+    fn poll_received<T>(&self, cx: &mut Context<'_>, then: impl FnOnce(&[u8]) -> T) -> Poll<io::Result<T>> {
         let mut scratch = self.scratch.borrow_mut();
         let mut buffer = ReadBuf::new(&mut scratch);
         ready!(Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, &mut buffer))?;
-        let read = buffer.filled();
-        if !read.is_empty() {
-            self.receive(read);
-        }
-        Poll::Ready(Ok(read.len()))
+        Poll::Ready(Ok(then(buffer.filled())))
     }
 
     /// Waits for the deadline; ready when the connection is to be closed without another word.
@@ -191,10 +213,8 @@ impl Connection {
         self.deadline.arm(Instant::now() + limit);
     }
 
+    /// Keeps what comes behind a request that is being answered.
     fn receive(&self, bytes: &[u8]) {
-        if self.phase.get() == Phase::Idle {
-            self.enter(Phase::Head);
-        }
         let received = self.wire.borrow_mut().receive(bytes);
         self.refuse_if(received);
     }
@@ -212,6 +232,16 @@ impl Connection {
             self.arm();
         }
     }
+}
+
+/// What became of bytes that were read.
+enum Through {
+    /// hyper has them.
+    Passed,
+    /// The wire has them.
+    Held,
+    /// There were none.
+    End,
 }
 
 /// Where a worker's connections read to before their bytes have been looked at.
@@ -289,8 +319,9 @@ impl hyper::rt::Read for ClientIo {
                 return Poll::Pending;
             }
             drop(wire);
-            if ready!(this.connection.poll_fill(cx))? == 0 {
-                return Poll::Ready(Ok(()));
+            match ready!(this.connection.poll_through(cx, &mut cursor))? {
+                Through::Held => {}
+                Through::Passed | Through::End => return Poll::Ready(Ok(())),
             }
         }
     }

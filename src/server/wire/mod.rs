@@ -66,6 +66,33 @@ impl Wire {
         self.scan()
     }
 
+    /// The same, where `limit` bytes can be passed on at once: a head that arrives in one piece, as most do, is not held.
+    /// Tells whether it was passed on.
+    ///
+    /// # Errors
+    /// As for [`Wire::receive`].
+    pub(super) fn receive_through(
+        &mut self,
+        bytes: &[u8],
+        limit: usize,
+        pass: impl FnOnce(&[u8]),
+    ) -> Result<bool, Denial> {
+        if !matches!(self.state, State::Head { seen: 0 }) || !self.held.is_empty() || bytes.starts_with(b"\r") {
+            return self.receive(bytes).map(|()| false);
+        }
+        let Some(len) = self.look(bytes, 0)?.filter(|len| *len <= limit) else {
+            self.held.extend_from_slice(bytes);
+            return Ok(false);
+        };
+        let (head, rest) = bytes.split_at(len);
+        pass(head);
+        self.cleared = 0;
+        if !rest.is_empty() {
+            self.held.extend_from_slice(rest);
+        }
+        Ok(true)
+    }
+
     /// Passes on what may be passed on, at most `limit` bytes, through `pass`; tells whether there was any.
     pub(super) fn pass(&mut self, limit: usize, pass: impl FnOnce(&[u8])) -> Result<bool, MalformedChunk> {
         if self.cleared == 0 {
@@ -153,8 +180,21 @@ impl Wire {
         if self.held.is_empty() {
             return Ok(());
         }
-        match head::scan(&self.held, seen, self.max_head) {
-            Ok(Scan::Incomplete) => self.state = State::Head { seen: self.held.len() },
+        let held = std::mem::take(&mut self.held);
+        let looked = self.look(&held, seen);
+        if looked.is_ok() {
+            self.held = held;
+        }
+        looked.map(drop)
+    }
+
+    /// Looks for the end of the head that these bytes begin with; how long it is, if it is complete.
+    fn look(&mut self, bytes: &[u8], seen: usize) -> Result<Option<usize>, Denial> {
+        match head::scan(bytes, seen, self.max_head) {
+            Ok(Scan::Incomplete) => {
+                self.state = State::Head { seen: bytes.len() };
+                Ok(None)
+            }
             Ok(Scan::Complete { len, framing }) => {
                 self.cleared = len;
                 self.is_answered = false;
@@ -162,13 +202,13 @@ impl Wire {
                     Framing::Length(length) => self.read_body(length),
                     Framing::Chunked => self.state = State::Chunked(Box::new(Chunked::new())),
                 }
+                Ok(Some(len))
             }
             Err(denial) => {
                 self.refuse();
-                return Err(denial);
+                Err(denial)
             }
         }
-        Ok(())
     }
 
     /// Clears what of the held bytes belongs to the body.
@@ -221,6 +261,38 @@ mod tests {
         }
         assert_eq!(passed(&mut wire), GET);
         assert!(wire.is_awaiting_answer());
+    }
+
+    #[test]
+    fn a_head_in_one_piece_passes_at_once_and_what_follows_it_does_not() {
+        for (message, follows) in [
+            (GET, GET),
+            (&b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n"[..], &b"hello"[..]),
+            (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", b"0\r\n\r\n"),
+        ] {
+            let mut wire = Wire::new(1024);
+            let mut at_once = Vec::new();
+            let bytes = [message, follows].concat();
+            let pass = |bytes: &[u8]| at_once.extend_from_slice(bytes);
+            assert_eq!(wire.receive_through(&bytes, message.len(), pass), Ok(true));
+            assert_eq!(at_once, message);
+            let expected = if follows == GET { &b""[..] } else { follows };
+            assert_eq!(passed(&mut wire), expected);
+            assert!(wire.is_awaiting_answer());
+            wire.answered().unwrap();
+            assert_eq!(passed(&mut wire), if follows == GET { GET } else { b"" });
+        }
+    }
+
+    #[test]
+    fn a_head_without_room_for_it_is_held() {
+        let mut wire = Wire::new(1024);
+        assert_eq!(wire.receive_through(GET, GET.len() - 1, |_| panic!("no room")), Ok(false));
+        assert_eq!(passed(&mut wire), GET);
+        wire.answered().unwrap();
+        let denial = wire.receive_through(b"GET / HTTP/1.1\r\n\r\n", 1024, |_| panic!("no Host")).unwrap_err();
+        assert_eq!(denial.row().reason, "ambiguous_request");
+        assert_eq!(passed(&mut wire), HARMLESS_HEAD);
     }
 
     #[test]
