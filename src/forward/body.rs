@@ -100,7 +100,7 @@ pub(super) struct RequestBody {
     head: Rc<HeadWriter>,
     received: u64,
     /// Armed only when there is something to wait for.
-    idle: Option<Waiting>,
+    idle: Option<Box<Waiting>>,
 }
 
 #[derive(Debug)]
@@ -155,9 +155,9 @@ impl RequestBody {
     /// Nothing has come: for how long, and is that too long?
     fn wait(&mut self, cx: &mut Context<'_>) -> Option<Cut> {
         let (now, limits) = (Instant::now(), self.exchange.limits);
-        let waiting = self
-            .idle
-            .get_or_insert_with(|| Waiting { deadline: self.exchange.deadline.another(), pace: Pace::new(now) });
+        let waiting = self.idle.get_or_insert_with(|| {
+            Box::new(Waiting { deadline: self.exchange.deadline.another(), pace: Pace::new(now) })
+        });
         match waiting.pace.check(now, self.received, limits) {
             Err(cut) => Some(cut),
             Ok(next) => {

@@ -46,14 +46,13 @@ pub(super) struct Nominated<'h>(Vec<&'h str>);
 
 impl<'h> Nominated<'h> {
     pub(super) fn by(headers: &'h HeaderMap) -> Self {
+        if !headers.contains_key(header::CONNECTION) {
+            return Self::default();
+        }
         let fields = headers.get_all(header::CONNECTION).iter();
         let options = fields.filter_map(|field| field.to_str().ok()).flat_map(|field| field.split(',')).map(str::trim);
         // What frames and routes the message is written afresh; nobody can take it away.
         Self(options.filter(|option| !is_about_the_connection(option)).collect())
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = &'h str> {
-        self.0.iter().copied()
     }
 
     pub(super) fn contain(&self, name: &str) -> bool {
