@@ -46,8 +46,13 @@ pub(super) struct Nominated<'h>(Vec<&'h str>);
 
 impl<'h> Nominated<'h> {
     pub(super) fn by(headers: &'h HeaderMap) -> Self {
-        if !headers.contains_key(header::CONNECTION) {
-            return Self::default();
+        // What most messages have: nothing, or what is about the connection itself.
+        match headers.get(header::CONNECTION).map(HeaderValue::as_bytes) {
+            None => return Self::default(),
+            Some(b"keep-alive" | b"close") if headers.get_all(header::CONNECTION).iter().nth(1).is_none() => {
+                return Self::default();
+            }
+            Some(_) => {}
         }
         let fields = headers.get_all(header::CONNECTION).iter();
         let options = fields.filter_map(|field| field.to_str().ok()).flat_map(|field| field.split(',')).map(str::trim);
