@@ -106,6 +106,9 @@ pub struct TokenFlags {
     /// How long the last good keys serve on when the issuer is down [default: 24h]
     #[arg(long, env = "CLAIMGATE_JWKS_MAX_STALE", value_name = "DURATION")]
     pub jwks_max_stale: Option<String>,
+    /// A directory in which the last good keys survive a restart [default: off]
+    #[arg(long, env = "CLAIMGATE_JWKS_CACHE_DIR", value_name = "DIR")]
+    pub jwks_cache_dir: Option<String>,
     /// How much memory tokens that were seen before may take, over all workers; 0 for none [default: 16MiB]
     #[arg(long, env = "CLAIMGATE_TOKEN_CACHE_SIZE", value_name = "SIZE")]
     pub token_cache_size: Option<String>,

@@ -10,6 +10,7 @@ mod hardening;
 mod headers;
 mod outage;
 mod panics;
+mod restart;
 mod rooms;
 mod rotation;
 mod shutdown;

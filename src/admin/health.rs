@@ -73,7 +73,8 @@ fn write_issuer(out: &mut String, status: &Status) -> std::fmt::Result {
         writeln!(out, "    unusable key {}: {}", key.kid.as_deref().unwrap_or("without kid"), key.reason)?;
     }
     if let Some(age) = status.age {
-        writeln!(out, "    confirmed {} s ago", age.as_secs())?;
+        let origin = if status.restored { ", before this start: read from --jwks-cache-dir" } else { "" };
+        writeln!(out, "    confirmed {} s ago{origin}", age.as_secs())?;
     }
     let report = &status.report;
     if let Some(uri) = &report.jwks_uri {
@@ -229,6 +230,7 @@ mod tests {
             unusable_keys: Vec::new(),
             generation: 0,
             age: Some(std::time::Duration::from_secs(61)),
+            restored: false,
             next_attempt: Some(std::time::Duration::from_secs(4)),
             report: Report { last_error: Some(failure), clock_skew: Some(-3.2), ..Report::default() },
         };

@@ -22,7 +22,7 @@ pub use self::mistakes::ConfigErrors;
 use self::mistakes::Mistakes;
 use crate::cli::Flags;
 use crate::forward::{self, ForwardToken};
-use crate::issuer::{self, Roots};
+use crate::issuer::{self, CacheDir, Roots};
 use crate::jose::{Algorithm, AlgorithmSet};
 use crate::policy;
 use crate::server;
@@ -78,13 +78,14 @@ impl Config {
         let claims_headers = claims_headers(flags, &mistakes);
         let stream_idle_timeout = stream_idle_timeout(flags, &mistakes);
         let server = server(flags, stream_idle_timeout, &mistakes);
+        let expectations = expectations(flags, &mistakes);
         let listen = &flags.listen;
         let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, 9180));
         let admin_listen =
             mistakes.or_default("admin-listen", listen.admin_listen.as_ref(), Some(admin), admin_address);
         let config = Self {
-            issuers: issuers(flags, environment, &server, &mistakes),
-            expectations: expectations(flags, &mistakes),
+            issuers: issuers(flags, environment, &server, expectations.leeway, &mistakes),
+            expectations,
             policy: policy(flags, &mistakes),
             forward: forward(flags, &claims_headers, stream_idle_timeout, &mistakes),
             claims_headers,
@@ -136,6 +137,7 @@ fn issuers(
     flags: &Flags,
     environment: &Environment,
     server: &server::Settings,
+    leeway: Duration,
     mistakes: &Mistakes<'_>,
 ) -> Vec<issuer::Settings> {
     let flags = &flags.token;
@@ -156,6 +158,7 @@ fn issuers(
     }
     let jwks_url = flags.jwks_url.as_ref();
     let jwks_url = jwks_url.and_then(|url| mistakes.read("jwks-url", url, |url| values::jwks_url(url, insecure)));
+    let cache_dir = flags.jwks_cache_dir.as_ref();
     let template = issuer::Settings {
         jwks_url,
         insecure,
@@ -168,6 +171,8 @@ fn issuers(
         ),
         timeout: mistakes.duration("jwks-timeout", flags.jwks_timeout.as_ref(), 5 * SECOND, 100 * MILLISECOND..=MINUTE),
         max_stale: mistakes.duration("jwks-max-stale", flags.jwks_max_stale.as_ref(), DAY, SECOND..=30 * DAY),
+        leeway,
+        cache_dir: cache_dir.and_then(|dir| mistakes.read("jwks-cache-dir", dir, CacheDir::open)),
         waiting_room: issuer::Settings::WAITING_PER_WORKER * server.workers.get(),
         roots: roots(flags.issuer_ca_file.as_ref(), environment, mistakes),
         ..issuer::Settings::new("")

@@ -61,6 +61,8 @@ fn tokens(config: &Config, line: &mut Line) {
         line.time("jwks_refresh_cooldown", issuer.refresh_cooldown);
         line.time("jwks_timeout", issuer.timeout);
         line.time("jwks_max_stale", issuer.max_stale);
+        let cache_dir = issuer.cache_dir.as_ref();
+        line.tell("jwks_cache_dir", cache_dir.map_or_else(|| "off".into(), |dir| dir.path().to_string_lossy()));
     }
     let audiences = &expectations.audiences;
     line.tell("audience", if audiences.is_empty() { "any".to_owned() } else { list(audiences) });

@@ -56,6 +56,10 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ("--audience", " ", "leave it out"),
     ("--leeway", "6m", "from 0s to 5m"),
     ("--leeway", "30", "such as 300ms, 30s or 5m"),
+    ("--jwks-cache-dir", "/nonexistent", "has to be there"),
+    ("--jwks-cache-dir", "/dev/null", "it is no directory"),
+    // Nobody makes a file there, not even root.
+    ("--jwks-cache-dir", "/proc", "no file can be made there"),
     ("--allowed-alg", "HS256", "known are RS256"),
     ("--allowed-alg", "none", "known are RS256"),
     ("--issuer-ca-file", "/nonexistent", "cannot be read"),
@@ -191,6 +195,7 @@ fn the_defaults_are_the_documented_ones() {
         " jwks_refresh_cooldown=10s ",
         " jwks_timeout=5s ",
         " jwks_max_stale=1day ",
+        " jwks_cache_dir=off ",
         " realm=claimgate ",
         " log_level=info ",
         " access_log=denied",

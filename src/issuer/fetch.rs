@@ -21,7 +21,7 @@ use url::{Host, Url};
 use crate::clock::{Clock, NumericDate};
 
 /// The most bytes that a document may have.
-const MAX_BODY: usize = 512 * 1024;
+pub(super) const MAX_BODY: usize = 512 * 1024;
 /// The most redirects of one GET.
 const MAX_REDIRECTS: usize = 3;
 

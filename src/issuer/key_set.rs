@@ -17,6 +17,7 @@ pub struct KeySet {
     generation: u64,
     fetch: u64,
     fetched_at: Instant,
+    restored: bool,
 }
 
 /// What does not change while the issuer publishes the same keys.
@@ -35,6 +36,11 @@ impl KeySet {
     /// When the issuer last confirmed these keys.
     pub fn fetched_at(&self) -> Instant {
         self.fetched_at
+    }
+
+    /// Whether an earlier process fetched them, and the issuer has not confirmed them to this one.
+    pub fn is_restored(&self) -> bool {
+        self.restored
     }
 
     /// Whether a key is still there, with its `kid` and for the same algorithms. To be asked when the generation is
@@ -68,7 +74,7 @@ impl KeySet {
         &self.index.unusable
     }
 
-    /// Which successful fetch, counted from 1, last confirmed these keys.
+    /// Which successful fetch, counted from 1, last confirmed these keys; 0 before.
     pub(super) fn fetch(&self) -> u64 {
         self.fetch
     }
@@ -76,7 +82,7 @@ impl KeySet {
     /// Generation 0: never any keys, or none any more.
     pub(super) fn none() -> Self {
         let index = Index { keys: Vec::new(), by_kid: HashMap::new(), unusable: Vec::new() };
-        Self { index: Arc::new(index), generation: 0, fetch: 0, fetched_at: Instant::now() }
+        Self { index: Arc::new(index), generation: 0, fetch: 0, fetched_at: Instant::now(), restored: false }
     }
 
     /// The keys just fetched, after these.
@@ -89,16 +95,22 @@ impl KeySet {
             }
         }
         let index = Arc::new(Index { keys, by_kid, unusable });
-        let mut next = Self { index, generation: self.generation, fetch: self.fetch + 1, fetched_at };
+        let mut next = Self { index, generation: self.generation, fetch: self.fetch + 1, fetched_at, restored: false };
         if !next.has_the_keys_of(self) {
             next.generation += 1;
         }
         next
     }
 
+    /// The keys of an earlier process, before any fetch of this one.
+    pub(super) fn restored(set: JwkSet, fetched_at: Instant) -> Self {
+        Self { fetch: 0, restored: true, ..Self::none().succeeded_by(set, fetched_at) }
+    }
+
     /// These keys, confirmed anew.
     pub(super) fn confirmed(&self, fetched_at: Instant) -> Self {
-        Self { index: Arc::clone(&self.index), generation: self.generation, fetch: self.fetch + 1, fetched_at }
+        let (index, fetch) = (Arc::clone(&self.index), self.fetch + 1);
+        Self { index, generation: self.generation, fetch, fetched_at, restored: false }
     }
 
     /// The keys that are here and not there.

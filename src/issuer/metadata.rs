@@ -87,7 +87,7 @@ impl Configured {
     }
 
     /// Keys may be on another host, but not less protected than the issuer is.
-    fn permits_keys_at(&self, url: &Url) -> bool {
+    pub(super) fn permits_keys_at(&self, url: &Url) -> bool {
         url.scheme() == "https" || self.url.scheme() == "http" && Self::permits(url, self.insecure)
     }
 }

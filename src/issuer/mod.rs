@@ -2,8 +2,10 @@
 //!
 //! Keys go one way, with one writer per issuer: a [`Refresher`] fetches them on the control plane and publishes each set
 //! as an immutable snapshot; the workers read snapshots. A worker waits for the writer only where a token's key is not
-//! in the snapshot, in a waiting room of bounded size.
+//! in the snapshot, in a waiting room of bounded size. Where the last good keys are kept on disk, an earlier process's
+//! serve until the first fetch succeeds.
 
+mod disk;
 mod fetch;
 mod key_set;
 mod metadata;
@@ -23,6 +25,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{Instant, timeout};
 use url::Url;
 
+pub use disk::CacheDir;
 pub use fetch::Roots;
 pub use key_set::{Candidates, KeyIdentity, KeySet, NotFound};
 pub use refresher::{InvalidSettings, Refresher};
@@ -49,6 +52,10 @@ pub struct Settings {
     pub timeout: Duration,
     /// How long keys serve on after the issuer last confirmed them.
     pub max_stale: Duration,
+    /// How far clocks may differ.
+    pub leeway: Duration,
+    /// Where the last good keys survive a restart.
+    pub cache_dir: Option<CacheDir>,
     /// How many requests may wait for keys at once, over all workers.
     pub waiting_room: usize,
     /// Whose certificates are trusted when fetching.
@@ -69,6 +76,8 @@ impl Settings {
             refresh_cooldown: Duration::from_secs(10),
             timeout: Duration::from_secs(5),
             max_stale: Duration::from_hours(24),
+            leeway: Duration::from_secs(30),
+            cache_dir: None,
             waiting_room: Self::WAITING_PER_WORKER,
             roots: Roots::default(),
         }
@@ -203,6 +212,7 @@ impl Issuer {
             unusable_keys: set.unusable().to_vec(),
             generation: set.generation(),
             age: (set.generation() != 0).then(|| set.fetched_at().elapsed()),
+            restored: set.is_restored(),
             next_attempt: progress.next.map(|at| at.saturating_duration_since(Instant::now())),
             report: Report::clone(&self.report.load()),
         }
@@ -221,7 +231,7 @@ impl Issuer {
         }
         let _place = self.place()?;
         // An error would mean that there is no sender; it is a part of this.
-        let ended = progress.wait_for(|now| now.finished > known.finished);
+        let ended = progress.wait_for(|now| now.finished > known.finished || self.keys().is_some());
         let _ = timeout(self.settings.timeout, ended).await;
         self.keys().map(Guard::into_inner).ok_or_else(|| self.unavailable())
     }

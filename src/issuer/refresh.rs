@@ -3,7 +3,7 @@
 //! Time is the time since the machine's start, on a clock that never goes back. Two things have a state of their own:
 //!
 //! ```text
-//! the keys      None ──(1)──> Held until fetched + max_stale ──(2)──> None        (1) again, while Held: until later
+//! the keys      None ─(1)(7)─> Held until fetched + max_stale ──(2)──> None       (1) again, while Held: until later
 //! the attempt   Idle until due ──(3)(4)──> InFlight ──(5)(6)──> Idle              never more than one in flight
 //!
 //! (1) an attempt succeeded             life known: due at 80 % of it, ± 10 % of that, back-off forgotten
@@ -12,6 +12,7 @@
 //! (4) asked for, and a permit          action: fetch; takes the permit whether it will succeed or not
 //! (5) succeeded                        whoever asked meanwhile is content if the keys are there: else (4) when it can
 //! (6) failed                           due after the back-off; whoever asked meanwhile still waits for (4) or (3)
+//! (7) restored, after a restart        until they are max_stale old; the attempt stays due at once; never while Held
 //! ```
 //!
 //! *Asked* is what a request with an unknown key does: it needs an attempt that begins later than itself. Without keys
@@ -38,6 +39,11 @@ pub(super) struct Policy {
 pub(super) enum Event {
     /// The time that [`State::wake_at`] named has come, or any other.
     Tick,
+    /// Keys that were fetched before the machine's start are there again.
+    Restored {
+        /// How long ago they were fetched.
+        age: Duration,
+    },
     /// A request needs an attempt that begins from now on.
     Asked,
     /// The attempt brought keys.
@@ -98,6 +104,10 @@ impl State {
     pub(super) fn step(mut self, policy: &Policy, event: Event, now: Duration, jitter: f64) -> (Self, Actions) {
         match event {
             Event::Tick => {}
+            Event::Restored { age } => {
+                let left = policy.max_stale.saturating_sub(age);
+                self.held_until = self.held_until.or(Some(now.saturating_add(left)));
+            }
             Event::Asked => self.asked |= self.held_until.is_some(),
             Event::Succeeded { life, content } => {
                 self.attempt = Attempt::Idle { due: now + refresh_after(life, policy.max_stale, jitter) };
@@ -367,6 +377,34 @@ mod tests {
         assert_eq!(machine.at(100, Event::Asked), NOTHING);
         assert_eq!(machine.wakes_at(), 150);
         assert_eq!(machine.at(150, Event::Tick), FETCH);
+    }
+
+    #[test]
+    fn restored_keys_are_held_for_the_rest_of_their_time_and_fetched_anew_at_once() {
+        let age = Duration::from_secs(END / 1000 - 100);
+        let mut machine = Machine(State::START);
+        assert_eq!(machine.at(0, Event::Restored { age }), FETCH);
+        assert_eq!(machine.at(0, Event::Failed), NOTHING);
+        // As with keys.
+        assert_eq!(machine.wakes_at(), 1500);
+        assert_eq!(machine.at(1000, Event::Asked), FETCH);
+        assert_eq!(machine.wakes_at(), 100_000);
+        assert_eq!(machine.at(100_000, Event::Tick), WITHDRAW);
+    }
+
+    #[test]
+    fn restored_keys_that_are_too_old_are_never_held() {
+        let mut machine = Machine(State::START);
+        let actions = machine.at(0, Event::Restored { age: POLICY.max_stale });
+        assert_eq!((actions, machine.0.held_until), (Actions { fetch: true, withdraw: true }, None));
+    }
+
+    #[test]
+    fn fetched_keys_go_before_restored_ones() {
+        let mut machine = Machine::holding();
+        let held_until = machine.0.held_until;
+        assert_eq!(machine.at(1000, Event::Restored { age: POLICY.max_stale }), NOTHING);
+        assert_eq!(machine.0.held_until, held_until);
     }
 
     #[test]

@@ -3,10 +3,12 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use url::Url;
 
+use super::disk::{Confirmed, KeyFile};
 use super::fetch::{self, Fetcher};
 use super::key_set::KeySet;
 use super::metadata::Configured;
@@ -49,6 +51,7 @@ impl Issuer {
             location: location(&settings)?,
             allowed_algorithms: settings.allowed_algorithms,
             timeout: settings.timeout,
+            keeps_document: settings.cache_dir.is_some(),
         });
         let issuer = Arc::new(Self::without_keys(settings));
         let refresher = Refresher { issuer: Arc::clone(&issuer), source, clock };
@@ -84,9 +87,15 @@ impl Refresher {
         let Self { issuer, source, clock } = self;
         let policy = Policy { cooldown: issuer.settings.refresh_cooldown, max_stale: issuer.settings.max_stale };
         let (origin, mut state, mut event) = (Instant::now(), State::START, Event::Tick);
-        let mut writer =
-            Writer { clock, latch: Some(latch), held: Arc::new(KeySet::none()), logged: HashSet::new(), issuer };
-        let (mut attempts, mut memory) = (JoinSet::new(), Memory::default());
+        let (kept, told) = watch::channel(None);
+        let (held, logged) = (Arc::new(KeySet::none()), HashSet::new());
+        let file = KeyFile::of(&issuer.settings, &source).map(Arc::new);
+        let mut writer = Writer { clock, latch: Some(latch), held, logged, kept, issuer };
+        let (mut attempts, mut memory, mut keeper) = (JoinSet::new(), Memory::default(), JoinSet::new());
+        if let Some(file) = file {
+            event = writer.restore(&file).await;
+            keeper.spawn(file.keep(told));
+        }
         loop {
             let (next, actions) = state.step(&policy, event, origin.elapsed(), fastrand::f64());
             state = next;
@@ -123,9 +132,26 @@ struct Writer {
     held: Arc<KeySet>,
     /// The unusable keys that were logged.
     logged: HashSet<(Option<String>, String)>,
+    /// What is to survive a restart; nobody listens when nothing is.
+    kept: watch::Sender<Option<Confirmed>>,
 }
 
 impl Writer {
+    /// Publishes what an earlier process kept, until the first fetch that succeeds.
+    async fn restore(&mut self, file: &Arc<KeyFile>) -> Event {
+        let Some(restored) = file.restore(self.clock.now()).await else { return Event::Tick };
+        let Some(fetched_at) = Instant::now().checked_sub(restored.age) else { return Event::Tick };
+        self.log_unusable(&restored.set.unusable);
+        self.publish(Arc::new(KeySet::restored(restored.set, fetched_at)));
+        Event::Restored { age: restored.age }
+    }
+
+    fn publish(&mut self, next: Arc<KeySet>) {
+        self.held = Arc::clone(&next);
+        self.issuer.snapshot.store(next);
+        self.latch = None;
+    }
+
     /// An attempt ended: keeps what it brought, publishes it, and says so to the machine.
     fn ended(&mut self, ended: Result<Attempt, JoinError>, memory: &mut Memory) -> Event {
         let (result, clock_skew) = match ended {
@@ -139,6 +165,10 @@ impl Writer {
             Ok(keys) => self.succeeded(keys),
             Err(error) => self.failed(&error),
         };
+        if let (Event::Succeeded { .. }, Some(document)) = (event, memory.document()) {
+            let confirmed = Confirmed { document: Arc::clone(document), at: self.clock.now() };
+            self.kept.send_replace(Some(confirmed));
+        }
         self.report(|report| {
             report.clock_skew = clock_skew.or(report.clock_skew);
             report.metadata_form = memory.form().map(|form| form.to_string()).or_else(|| report.metadata_form.take());
@@ -157,9 +187,7 @@ impl Writer {
             None => Arc::new(self.held.confirmed(now)),
         };
         self.log_changes(&next);
-        self.held = Arc::clone(&next);
-        self.issuer.snapshot.store(Arc::clone(&next));
-        self.latch = None;
+        self.publish(Arc::clone(&next));
         self.report(|report| {
             report.successes += 1;
             report.last_error = None;
@@ -200,7 +228,8 @@ impl Writer {
         if lock(&self.issuer.asked).is_beyond(started) { Event::Asked } else { Event::Tick }
     }
 
-    /// Tells the waiting requests how far it is. Only the end of an attempt wakes them.
+    /// Tells the waiting requests how far it is. Only the end of an attempt, or keys from
+    /// before the start, wakes them.
     fn announce(&self, event: Event, begins: bool, next: Option<Instant>) {
         let ended = matches!(event, Event::Succeeded { .. } | Event::Failed);
         let error = self.issuer.report.load().last_error.as_ref().map(|failure| Arc::from(failure.cause.as_str()));
@@ -211,7 +240,7 @@ impl Writer {
             if ended {
                 progress.error = error;
             }
-            ended
+            ended || matches!(event, Event::Restored { .. })
         });
     }
 

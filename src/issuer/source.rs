@@ -21,6 +21,8 @@ pub(super) struct Source {
     pub(super) allowed_algorithms: AlgorithmSet,
     /// For one attempt, discovery included.
     pub(super) timeout: Duration,
+    /// Whether the key set's text is needed beyond the attempt.
+    pub(super) keeps_document: bool,
 }
 
 /// Where the keys are.
@@ -29,6 +31,27 @@ pub(super) enum Location {
     Discovered(Configured),
     /// At this URL, without discovery.
     Fixed(Url),
+}
+
+impl Location {
+    pub(super) fn is_discovered(&self) -> bool {
+        matches!(self, Self::Discovered(_))
+    }
+
+    /// Whether an attempt may find the keys at this URL.
+    pub(super) fn permits_keys_at(&self, url: &Url) -> bool {
+        match self {
+            Self::Discovered(issuer) => issuer.permits_keys_at(url),
+            Self::Fixed(fixed) => fixed == url,
+        }
+    }
+}
+
+/// A key set as the issuer sent it.
+#[derive(Debug)]
+pub(super) struct Document {
+    pub(super) url: Url,
+    pub(super) text: String,
 }
 
 /// What one attempt leaves to the next.
@@ -42,11 +65,17 @@ pub(super) struct Memory {
     etag: Option<(Url, HeaderValue)>,
     /// The last freshness that was stated.
     max_age: Option<Duration>,
+    /// The key set held, if it is kept.
+    document: Option<Arc<Document>>,
 }
 
 impl Memory {
     pub(super) fn form(&self) -> Option<Form> {
         self.discovered.as_ref().map(|(discovered, _)| discovered.form)
+    }
+
+    pub(super) fn document(&self) -> Option<&Arc<Document>> {
+        self.document.as_ref()
     }
 
     pub(super) fn jwks_uri(&self) -> Option<&Url> {
@@ -158,6 +187,8 @@ impl Source {
         }
         memory.etag = answer.etag.map(|etag| (url.clone(), etag));
         memory.max_age = max_age;
+        let text = self.keeps_document.then(|| String::from_utf8(body).ok()).flatten();
+        memory.document = text.map(|text| Arc::new(Document { url: url.clone(), text }));
         Ok(Keys { set: Some(set), life: max_age })
     }
 }

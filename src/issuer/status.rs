@@ -18,6 +18,8 @@ pub struct Status {
     pub generation: u64,
     /// How long ago the issuer last confirmed the keys.
     pub age: Option<Duration>,
+    /// Whether they are those that an earlier process kept on disk.
+    pub restored: bool,
     /// How long from now the next attempt begins; `None` while one is under way.
     pub next_attempt: Option<Duration>,
     /// What the attempts found out.

@@ -7,7 +7,7 @@ use crate::support::binary::Ended;
 
 const GOOD: [&str; 4] = ["--upstream", "http://127.0.0.1:3000", "--issuer", "https://issuer.example.com"];
 
-const MISTAKES: [(&str, &str); 57] = [
+const MISTAKES: [(&str, &str); 58] = [
     ("--upstream", "127.0.0.1:3000"),
     ("--upstream", "not a url"),
     ("--upstream", "ftp://127.0.0.1"),
@@ -24,6 +24,7 @@ const MISTAKES: [(&str, &str); 57] = [
     ("--jwks-url", "http://issuer.example.com/keys"),
     ("--allowed-alg", "HS256"),
     ("--allowed-alg", "none"),
+    ("--jwks-cache-dir", "/nonexistent"),
     ("--allowed-alg", "RS255"),
     ("--claims-header", "Host"),
     ("--claims-header", "content_length"),
