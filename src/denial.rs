@@ -63,6 +63,8 @@ pub enum Denial {
         at: NumericDate,
         /// The time it was checked.
         now: NumericDate,
+        /// As in [`Denial::with_clock_skew`].
+        clock_skew: Option<f64>,
     },
     /// `nbf` or `iat` lies beyond the leeway.
     NotYetValid {
@@ -72,6 +74,8 @@ pub enum Denial {
         at: NumericDate,
         /// The time it was checked.
         now: NumericDate,
+        /// As in [`Denial::with_clock_skew`].
+        clock_skew: Option<f64>,
     },
     /// From `iat` to `exp` is longer than accepted.
     LifetimeTooLong {
@@ -191,8 +195,8 @@ impl Denial {
         Self::InvalidSignature(NONE),
         Self::MissingClaim(NONE),
         Self::MalformedClaim { claim: NONE, expected: "" },
-        Self::Expired { at: NumericDate::EPOCH, now: NumericDate::EPOCH },
-        Self::NotYetValid { claim: "nbf", at: NumericDate::EPOCH, now: NumericDate::EPOCH },
+        Self::Expired { at: NumericDate::EPOCH, now: NumericDate::EPOCH, clock_skew: None },
+        Self::NotYetValid { claim: "nbf", at: NumericDate::EPOCH, now: NumericDate::EPOCH, clock_skew: None },
         Self::LifetimeTooLong { lifetime: Duration::ZERO, limit: Duration::ZERO },
         Self::WrongAudience(NONE),
         Self::InsufficientScope(NONE),
@@ -274,9 +278,25 @@ impl Denial {
         if self.row().shared { self.detail(64) } else { None }
     }
 
-    /// What varies, for the log; a claim's value is cut at 256 characters.
+    /// What varies, for the log; a claim's value is cut at 256 characters. What is wrong with the issuer's clock is for
+    /// its operator alone.
     pub fn logged_detail(&self) -> Option<String> {
-        self.detail(256)
+        let detail = self.detail(256)?;
+        let (Self::Expired { clock_skew: Some(skew), .. } | Self::NotYetValid { clock_skew: Some(skew), .. }) = self
+        else {
+            return Some(detail);
+        };
+        let side = if *skew < 0.0 { "behind" } else { "ahead" };
+        Some(format!("{detail}; the issuer's clock is {:.0} s {side}", skew.abs()))
+    }
+
+    /// By how many seconds the issuer's clock is ahead of ours, where the reason is about time and this may be its cause.
+    #[must_use]
+    pub fn with_clock_skew(mut self, seconds: f64) -> Self {
+        if let Self::Expired { clock_skew, .. } | Self::NotYetValid { clock_skew, .. } = &mut self {
+            *clock_skew = Some(seconds);
+        }
+        self
     }
 
     fn detail(&self, limit: usize) -> Option<String> {
@@ -295,8 +315,8 @@ impl Denial {
             }
             Self::MissingClaim(claim) => format!("{} is required", cut(claim)),
             Self::MalformedClaim { claim, expected } => format!("{} {expected}", cut(claim)),
-            Self::Expired { at, now } => format!("expired at {at}, {} s ago", now.seconds_since(*at)),
-            Self::NotYetValid { claim, at, now } => format!("{claim} is {at}, in {} s", at.seconds_since(*now)),
+            Self::Expired { at, now, .. } => format!("expired at {at}, {} s ago", now.seconds_since(*at)),
+            Self::NotYetValid { claim, at, now, .. } => format!("{claim} is {at}, in {} s", at.seconds_since(*now)),
             Self::LifetimeTooLong { lifetime, limit } => {
                 format!("{} s, at most {} s are accepted", lifetime.as_secs(), limit.as_secs())
             }
@@ -387,8 +407,16 @@ mod tests {
     #[test]
     fn a_detail_reads_well_is_cut_and_its_control_characters_are_escaped() {
         let at = NumericDate::from_seconds(1_795_428_000.0).unwrap();
-        let expired = Denial::Expired { at, now: at.plus(Duration::from_secs(35)) };
-        assert_eq!(expired.shared_detail().unwrap(), "expired at 2026-11-23T10:00:00Z, 35 s ago");
+        let expired = Denial::Expired { at, now: at.plus(Duration::from_secs(35)), clock_skew: None };
+        let told = "expired at 2026-11-23T10:00:00Z, 35 s ago";
+        assert_eq!((&*expired.shared_detail().unwrap(), &*expired.logged_detail().unwrap()), (told, told));
+        for (skew, side) in [(-41.2, "41 s behind"), (90.0, "90 s ahead")] {
+            let skewed = expired.clone().with_clock_skew(skew);
+            assert_eq!(skewed.shared_detail().unwrap(), told);
+            assert_eq!(skewed.logged_detail().unwrap(), format!("{told}; the issuer's clock is {side}"));
+        }
+        let other = Denial::WrongAudience("a".into());
+        assert_eq!(other.clone().with_clock_skew(90.0), other);
         let long = Denial::WrongAudience(format!("\r\n\u{85}{}", "x".repeat(300)).into());
         let shared = long.shared_detail().unwrap();
         assert!(shared.starts_with(r"\r\n\u{85}x") && shared.ends_with("x…"), "{shared}");

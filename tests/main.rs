@@ -3,6 +3,7 @@
 
 mod claims;
 mod cli;
+mod clock_skew;
 mod credentials;
 mod denials;
 mod forwarding;

@@ -162,6 +162,11 @@ impl Issuer {
         &self.settings.identifier
     }
 
+    /// Seconds by which its clock is ahead of ours; negative: behind. As last seen, exact to about a second.
+    pub fn clock_skew(&self) -> Option<f64> {
+        self.report.load().clock_skew
+    }
+
     /// The keys now: `None` when there never were any, or the issuer has not confirmed them for too long.
     pub fn keys(&self) -> Option<Guard<Arc<KeySet>>> {
         Some(self.snapshot.load()).filter(|set| set.generation() != 0)

@@ -58,7 +58,8 @@ impl Verifier {
         if let Some(known) = cache.accepted(tag) {
             if known.has_key() {
                 // Expired for good, or the clock was set: either way it is not for long.
-                return self.expectations.check_time(&known.0.validity, now).map(|()| known);
+                let checked = self.expectations.check_time(&known.0.validity, now);
+                return checked.map_err(|denial| self.explained(denial, &known.0.issuer)).map(|()| known);
             }
             cache.forget(tag);
         } else if let Some(refusal) = cache.refused(tag, now)
@@ -81,7 +82,8 @@ impl Verifier {
         let jws = CompactJws::parse(token)?;
         let issuer = self.select(&jws)?;
         let signed = verify_signature(issuer, &jws).await?;
-        let validity = self.expectations.check(&signed.claims, issuer.identifier(), now)?;
+        let checked = self.expectations.check(&signed.claims, issuer.identifier(), now);
+        let validity = checked.map_err(|denial| self.explained(denial, issuer))?;
         Ok(AccessToken(Rc::new(Verified {
             headers: self.headers.encode(&signed.claims)?,
             validity,
@@ -89,6 +91,14 @@ impl Verifier {
             key: signed.key,
             generation: Cell::new(signed.generation),
         })))
+    }
+
+    /// With how wrong the issuer's clock is, if it is more than tokens are given. Only a refusal asks for it.
+    fn explained(&self, denial: Denial, issuer: &Issuer) -> Denial {
+        match issuer.clock_skew() {
+            Some(skew) if skew.abs() > self.expectations.leeway.as_secs_f64() => denial.with_clock_skew(skew),
+            _ => denial,
+        }
     }
 
     /// The issuer that the token names; what it names it with is not trusted yet and only compared.
