@@ -1,5 +1,6 @@
 //! The writer and its readers together, with a real issuer on a port of its own.
 
+mod disk;
 mod tls;
 
 use std::collections::HashMap;
