@@ -11,6 +11,7 @@ mod response_head;
 
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
@@ -21,6 +22,7 @@ use ipnet::IpNet;
 
 use self::body::{Cut, Exchange, Limits, RequestBody};
 pub use self::body::{ResponseBody, ResponseCut};
+pub use self::pool::PoolCounters;
 use self::pool::{Failure, Lease, Pool};
 use self::request_head::HeadWriter;
 pub use self::request_head::check;
@@ -111,6 +113,11 @@ impl Upstream {
                 response: settings.response_timeout,
             },
         }
+    }
+
+    /// What is counted of its connections.
+    pub fn counters(&self) -> &Arc<PoolCounters> {
+        self.pool.counters()
     }
 
     /// Sends a permitted request and waits for the head of the response.

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use tokio::time::Instant;
 
 use super::body::{Exchange, RequestBody};
 use super::connect::{OriginIo, Watch, connect};
+use crate::counter::Counter;
 use crate::deadline::{Deadline, Deadlines};
 use crate::denial::Denial;
 
@@ -27,6 +29,16 @@ const MAX_RESPONSE_HEAD: usize = 64 * 1024;
 #[derive(Clone, Debug)]
 pub(super) struct Pool(Rc<Connections>);
 
+/// What one worker counts of its connections to the origin. On no cache line of another's.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct PoolCounters {
+    /// Connections that were opened.
+    pub opened: Counter,
+    /// Times that one was used once more.
+    pub reused: Counter,
+}
+
 #[derive(Debug)]
 struct Connections {
     upstream: Authority,
@@ -36,6 +48,7 @@ struct Connections {
     idle: RefCell<Vec<Idle>>,
     /// When the oldest of them has been idle for too long.
     prune: Deadline,
+    counters: Arc<PoolCounters>,
 }
 
 #[derive(Debug)]
@@ -144,9 +157,14 @@ impl Pool {
             idle_timeout: settings.idle_timeout,
             idle: RefCell::default(),
             prune: deadlines.deadline(),
+            counters: Arc::default(),
         });
         tokio::task::spawn_local(prune(Rc::clone(&connections)));
         Self(connections)
+    }
+
+    pub(super) fn counters(&self) -> &Arc<PoolCounters> {
+        &self.0.counters
     }
 
     /// A connection that was used before and can be used again.
@@ -156,6 +174,7 @@ impl Pool {
         while let Some(Idle { connection, since }) = idle.pop() {
             if now < since + self.0.idle_timeout && connection.sender.is_ready() && connection.watch.is_quiet() {
                 connection.watch.begin();
+                self.0.counters.reused.add(1);
                 return Some(Lease { connection, pool: Rc::downgrade(&self.0), is_fresh: false });
             }
         }
@@ -169,6 +188,7 @@ impl Pool {
         let handshake = http1::Builder::new().max_buf_size(MAX_RESPONSE_HEAD).handshake(TokioIo::new(io));
         let (sender, driver) =
             handshake.await.map_err(|error| Denial::UpstreamUnreachable(error.to_string().into()))?;
+        self.0.counters.opened.add(1);
         let connection = Connection { sender, watch, driver: Driver::Inline(Box::new(driver)) };
         Ok(Lease { connection, pool: Rc::downgrade(&self.0), is_fresh: true })
     }

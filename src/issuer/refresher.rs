@@ -190,6 +190,7 @@ impl Writer {
         self.publish(Arc::clone(&next));
         self.report(|report| {
             report.successes += 1;
+            report.last_success = Some(self.clock.now());
             report.last_error = None;
         });
         let hasher = &self.issuer.hasher;

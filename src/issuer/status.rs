@@ -42,6 +42,8 @@ pub struct Report {
     pub successes: u64,
     /// How many did not.
     pub failures: u64,
+    /// When an attempt last brought or confirmed keys.
+    pub last_success: Option<NumericDate>,
     /// Why the last attempt failed; `None` when it did not.
     pub last_error: Option<Failure>,
     /// The form of discovery that worked; `None` before, and without discovery.

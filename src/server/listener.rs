@@ -13,8 +13,9 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use super::shutdown::Stage;
-use super::worker::Handle;
+use super::worker::{Handle, Load};
 use super::{MakeHandler, Peer, Settings};
+use crate::counter::Counter;
 
 /// Connections that the kernel may complete before we accept them.
 const BACKLOG: i32 = 1024;
@@ -55,6 +56,26 @@ pub struct Server {
     workers: Vec<Handle>,
     next: usize,
     fewer: Arc<Notify>,
+    accepted: Arc<Counter>,
+}
+
+/// The connections of a server, for whoever looks at them from elsewhere.
+#[derive(Debug)]
+pub struct Connections {
+    workers: Vec<Arc<Load>>,
+    accepted: Arc<Counter>,
+}
+
+impl Connections {
+    /// How many there were so far.
+    pub fn accepted(&self) -> u64 {
+        self.accepted.value()
+    }
+
+    /// How many there are.
+    pub fn current(&self) -> u64 {
+        self.workers.iter().map(|worker| worker.connections() as u64).sum()
+    }
 }
 
 impl Server {
@@ -64,7 +85,14 @@ impl Server {
         let workers = (0..settings.workers.get())
             .map(|index| Handle::start(index, make.clone(), &settings, &fewer))
             .collect::<io::Result<_>>()?;
-        Ok(Self { settings, listener: tokio::net::TcpListener::from_std(listener)?, workers, next: 0, fewer })
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        Ok(Self { settings, listener, workers, next: 0, fewer, accepted: Arc::default() })
+    }
+
+    /// Its connections.
+    pub fn connections(&self) -> Connections {
+        let workers = self.workers.iter().map(Handle::watch).collect();
+        Connections { workers, accepted: Arc::clone(&self.accepted) }
     }
 
     /// Serves until `shutdown`, then ends: announced for the drain delay, idle connections closed, the rest awaited for
@@ -105,6 +133,7 @@ impl Server {
     }
 
     fn hand_over(&mut self, stream: TcpStream, address: SocketAddr) {
+        self.accepted.add(1);
         let stream = match stream.set_nodelay(true).and_then(|()| stream.into_std()) {
             Ok(stream) => stream,
             Err(error) => {

@@ -19,7 +19,7 @@ use http::{HeaderValue, Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 
-pub use self::listener::{Ended, Server, bind};
+pub use self::listener::{Connections, Ended, Server, bind};
 use crate::deadline::Deadlines;
 use crate::denial::Denial;
 

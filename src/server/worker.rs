@@ -52,9 +52,15 @@ enum Progress {
 
 /// How many connections a worker has, and whom to tell when one ends.
 #[derive(Debug, Default)]
-struct Load {
+pub(super) struct Load {
     connections: AtomicUsize,
     fewer: Arc<Notify>,
+}
+
+impl Load {
+    pub(super) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
 }
 
 #[derive(Debug)]
@@ -85,7 +91,12 @@ impl Handle {
 
     /// How many connections it has.
     pub(super) fn load(&self) -> usize {
-        self.load.connections.load(Ordering::Relaxed)
+        self.load.connections()
+    }
+
+    /// The same for others to look at.
+    pub(super) fn watch(&self) -> Arc<Load> {
+        Arc::clone(&self.load)
     }
 
     /// Hands over a connection.

@@ -10,6 +10,7 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
@@ -19,6 +20,7 @@ use quick_cache::unsync::Cache;
 
 use super::verifier::AccessToken;
 use crate::clock::NumericDate;
+use crate::counter::Counter;
 use crate::denial::Denial;
 
 /// The part of the bytes that refused tokens may take.
@@ -35,6 +37,23 @@ pub(super) struct TokenCache {
     key: LessSafeKey,
     accepted: RefCell<Cache<Tag, AccessToken, Size>>,
     refused: RefCell<Cache<Tag, Refusal, Size>>,
+    pub(super) counters: Arc<CacheCounters>,
+}
+
+/// What one worker counts of the tokens that it has seen. On no cache line of another's.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct CacheCounters {
+    /// Recognised, and accepted before.
+    pub accepted_hits: Counter,
+    /// Recognised, and refused before.
+    pub refused_hits: Counter,
+    /// Not recognised.
+    pub misses: Counter,
+    /// Accepted tokens that are remembered.
+    pub accepted: Counter,
+    /// Refused tokens that are remembered.
+    pub refused: Counter,
 }
 
 /// What a token is recognised by.
@@ -64,6 +83,7 @@ impl TokenCache {
             key,
             accepted: RefCell::new(Cache::with_weighter(count(max_size - refused), max_size - refused, Size)),
             refused: RefCell::new(Cache::with_weighter(count(refused), refused, Size)),
+            counters: Arc::default(),
         })
     }
 
@@ -82,12 +102,16 @@ impl TokenCache {
 
     /// Remembers an accepted token.
     pub(super) fn accept(&self, tag: Tag, token: AccessToken) {
-        self.accepted.borrow_mut().insert(tag, token);
+        let mut accepted = self.accepted.borrow_mut();
+        accepted.insert(tag, token);
+        self.counters.accepted.set(accepted.len() as u64);
     }
 
     /// Forgets a token that is not to be accepted any more.
     pub(super) fn forget(&self, tag: Tag) {
-        self.accepted.borrow_mut().remove(&tag);
+        let mut accepted = self.accepted.borrow_mut();
+        accepted.remove(&tag);
+        self.counters.accepted.set(accepted.len() as u64);
     }
 
     /// The refusal of this token, while it holds. Before it was judged, as when the clock was set back, it does not.
@@ -104,7 +128,9 @@ impl TokenCache {
     pub(super) fn refuse(&self, tag: Tag, size: usize, denial: &Denial, epoch: u64, now: NumericDate) {
         if is_lasting(denial) {
             let refusal = Refusal { denial: denial.clone(), epoch, since: now, size: size as u64 };
-            self.refused.borrow_mut().insert(tag, refusal);
+            let mut refused = self.refused.borrow_mut();
+            refused.insert(tag, refusal);
+            self.counters.refused.set(refused.len() as u64);
         }
     }
 }

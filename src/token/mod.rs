@@ -6,5 +6,6 @@ pub mod claims_headers;
 pub mod credentials;
 mod verifier;
 
+pub use self::cache::CacheCounters;
 pub use self::credentials::Credentials;
 pub use self::verifier::{AccessToken, Verifier};

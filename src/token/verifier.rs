@@ -8,7 +8,7 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue};
 
 use super::Credentials;
-use super::cache::TokenCache;
+use super::cache::{CacheCounters, TokenCache};
 use super::claims::{Expectations, Validity};
 use super::claims_headers;
 use crate::clock::NumericDate;
@@ -49,6 +49,11 @@ impl Verifier {
         Self { issuers, expectations, headers, cache: TokenCache::new(cache_size) }
     }
 
+    /// What is counted of the tokens that it recognises; `None` when it recognises none.
+    pub fn cache_counters(&self) -> Option<&Arc<CacheCounters>> {
+        self.cache.as_ref().map(|cache| &cache.counters)
+    }
+
     /// Verifies a token at the time `now`, or recognises it.
     pub async fn verify(&self, credentials: &Credentials<'_>, now: NumericDate) -> Result<AccessToken, Denial> {
         let text = credentials.as_bytes();
@@ -57,6 +62,7 @@ impl Verifier {
         };
         if let Some(known) = cache.accepted(tag) {
             if known.has_key() {
+                cache.counters.accepted_hits.add(1);
                 // Expired for good, or the clock was set: either way it is not for long.
                 let checked = self.expectations.check_time(&known.0.validity, now);
                 return checked.map_err(|denial| self.explained(denial, &known.0.issuer)).map(|()| known);
@@ -65,8 +71,10 @@ impl Verifier {
         } else if let Some(refusal) = cache.refused(tag, now)
             && refusal.epoch == self.issuers.epoch()
         {
+            cache.counters.refused_hits.add(1);
             return Err(refusal.denial);
         }
+        cache.counters.misses.add(1);
         let epoch = self.issuers.epoch();
         // Boxed, so that a request whose token is known does not carry the state of waiting for keys.
         let verified = Box::pin(self.verify_anew(credentials.token()?, now)).await;
