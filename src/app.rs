@@ -13,15 +13,17 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::deadline::Deadlines;
 use crate::denial::Denial;
-use crate::forward::Upstream;
+use crate::forward::{PoolCounters, Upstream};
 use crate::gateway::{AnswerBody, Gateway};
 use crate::issuer::{InvalidSettings, Issuer, Issuers, Refresher};
 use crate::policy::Policy;
 use crate::readiness::Readiness;
 pub use crate::server::Ended;
-use crate::server::{self, Handler, MakeHandler, Peer, Server};
+use crate::server::{self, Connections, Handler, MakeHandler, Peer, Server};
+use crate::telemetry::Observer;
 use crate::telemetry::access_log::AccessLog;
-use crate::token::Verifier;
+use crate::telemetry::metrics::{Metrics, Samples, families};
+use crate::token::{CacheCounters, Verifier};
 
 /// Why a gate with valid settings does not start.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +89,12 @@ impl App {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> io::Result<Ended> {
         self.say_what_is_served();
         let readiness = Readiness::new();
+        let metrics = Metrics::new(self.clock.now());
+        // What there is none of yet, or never, is there with 0.
+        metrics.collect(|samples| {
+            add_cache(samples, &CacheCounters::default());
+            add_pool(samples, &PoolCounters::default());
+        });
         // Ends with this function.
         let mut control = JoinSet::new();
         let mut issuers = Vec::new();
@@ -100,15 +108,18 @@ impl App {
                     readiness: readiness.clone(),
                     issuers: issuers.clone(),
                     notes: self.config.warnings(),
+                    metrics: metrics.clone(),
                     verbose,
                 };
                 control.spawn(admin::serve(listener, view));
             }
         }
         let log = AccessLog::start(&self.config.telemetry, Box::new(io::stdout()))?;
-        let make = MakeGateway { config: Arc::new(self.config), issuers, clock: self.clock, log };
+        let make = MakeGateway { config: Arc::new(self.config), issuers, clock: self.clock, log, metrics };
         let settings = make.config.server.clone();
         let server = Server::start(self.data, settings, &make)?;
+        let connections = server.connections();
+        make.metrics.collect(move |samples| add_connections(samples, &connections));
         let draining = async {
             shutdown.await;
             readiness.drain();
@@ -148,13 +159,14 @@ struct MakeGateway {
     issuers: Vec<Arc<Issuer>>,
     clock: Clock,
     log: AccessLog,
+    metrics: Metrics,
 }
 
 impl MakeHandler for MakeGateway {
     type Handler = Gateway;
 
     fn make(self, deadlines: &Deadlines) -> Gateway {
-        let Self { config, issuers, clock, log } = self;
+        let Self { config, issuers, clock, log, metrics } = self;
         let cache_size = config.token_cache_size / config.server.workers.get() as u64;
         let verifier = Verifier::new(
             Issuers::new(issuers),
@@ -163,8 +175,32 @@ impl MakeHandler for MakeGateway {
             cache_size,
         );
         let upstream = Upstream::new(&config.forward, deadlines);
-        Gateway::new(Policy::new(config.policy.clone()), verifier, upstream, &config.realm, clock, log)
+        if let Some(counters) = verifier.cache_counters().cloned() {
+            metrics.collect(move |samples| add_cache(samples, &counters));
+        }
+        let counters = Arc::clone(upstream.counters());
+        metrics.collect(move |samples| add_pool(samples, &counters));
+        let observer = Observer::new(log, &metrics);
+        Gateway::new(Policy::new(config.policy.clone()), verifier, upstream, &config.realm, clock, observer)
     }
+}
+
+fn add_connections(samples: &mut Samples, connections: &Connections) {
+    samples.count(&families::CLIENTS_ACCEPTED, &[], connections.accepted());
+    samples.count(&families::CLIENTS, &[], connections.current());
+}
+
+fn add_cache(samples: &mut Samples, counters: &CacheCounters) {
+    samples.count(&families::CACHE_HITS, &["accepted"], counters.accepted_hits.value());
+    samples.count(&families::CACHE_HITS, &["refused"], counters.refused_hits.value());
+    samples.count(&families::CACHE_MISSES, &[], counters.misses.value());
+    samples.count(&families::CACHE_ENTRIES, &["accepted"], counters.accepted.value());
+    samples.count(&families::CACHE_ENTRIES, &["refused"], counters.refused.value());
+}
+
+fn add_pool(samples: &mut Samples, counters: &PoolCounters) {
+    samples.count(&families::UPSTREAM_OPENED, &[], counters.opened.value());
+    samples.count(&families::UPSTREAM_REUSED, &[], counters.reused.value());
 }
 
 impl Handler for Gateway {

@@ -157,7 +157,7 @@ pub struct ListenFlags {
     /// Where the kubelet asks: /livez, /readyz, /startupz [default: off]
     #[arg(long, env = "CLAIMGATE_HEALTH_LISTEN", value_name = "ADDR|OFF")]
     pub health_listen: Option<String>,
-    /// The same with ?verbose, for operators; loopback only [default: 127.0.0.1:9180]
+    /// The same with ?verbose, and /metrics, for operators; loopback only [default: 127.0.0.1:9180]
     #[arg(long, env = "CLAIMGATE_ADMIN_LISTEN", value_name = "ADDR|OFF")]
     pub admin_listen: Option<String>,
     /// Worker threads [default: the CPUs that the cgroup allows, at most 4]

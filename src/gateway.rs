@@ -17,8 +17,7 @@ use crate::denial::Denial;
 use crate::forward::{self, Inbound, ResponseBody, ResponseCut, Unanswered, Upstream};
 use crate::policy::Policy;
 use crate::respond;
-use crate::telemetry::access_log::AccessLog;
-use crate::telemetry::{Observation, Outcome};
+use crate::telemetry::{Observation, Observer, Outcome};
 use crate::token::{Credentials, Verifier};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -33,7 +32,7 @@ pub struct Gateway {
     upstream: Upstream,
     realm: Rc<str>,
     clock: Clock,
-    log: AccessLog,
+    observer: Rc<Observer>,
 }
 
 impl Gateway {
@@ -44,9 +43,9 @@ impl Gateway {
         upstream: Upstream,
         realm: &str,
         clock: Clock,
-        log: AccessLog,
+        observer: Rc<Observer>,
     ) -> Self {
-        Self { policy, verifier, upstream, realm: realm.into(), clock, log }
+        Self { policy, verifier, upstream, realm: realm.into(), clock, observer }
     }
 
     /// Answers one request, with the origin's response or with a denial. Dropped when the client goes away.
@@ -61,7 +60,7 @@ impl Gateway {
         let (head, body) = request.into_parts();
         let request_id = request_id(&head.headers);
         let closes = !body.is_end_stream();
-        let observation = Observation::begin(&self.log, &self.clock, head, request_id, peer);
+        let observation = Observation::begin(&self.observer, &self.clock, head, request_id, peer);
         let inbound = Inbound { peer, peer_text, request_id: observation.request_id() };
         match self.pass(observation.head(), body, inbound).await {
             Ok(response) => AnswerBody::forwarded(response, observation),
@@ -76,7 +75,7 @@ impl Gateway {
 
     /// Answers what never became a request.
     pub fn refuse(&self, denial: Denial, peer: IpAddr) -> Response<AnswerBody> {
-        let observation = Observation::refused(&self.log, &self.clock, new_request_id(), peer);
+        let observation = Observation::refused(&self.observer, &self.clock, new_request_id(), peer);
         self.deny(denial, true, observation)
     }
 

@@ -9,6 +9,7 @@ mod denials;
 mod forwarding;
 mod hardening;
 mod headers;
+mod metrics;
 mod outage;
 mod panics;
 mod restart;

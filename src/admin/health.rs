@@ -9,7 +9,7 @@ use http::uri::Authority;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 
-use super::View;
+use super::{View, metrics};
 use crate::issuer::Status;
 
 /// Answers probes.
@@ -36,6 +36,10 @@ impl Health {
             "/readyz" if is_verbose => verdict(self.view.readiness.is_ready(), self.details()),
             "/readyz" => verdict(self.view.readiness.is_ready(), String::new()),
             "/startupz" => verdict(self.has_started(), String::new()),
+            "/metrics" if self.view.verbose => metrics::answer(&self.view),
+            _ if self.view.verbose => {
+                plain(StatusCode::NOT_FOUND, "/livez, /readyz, /startupz or /metrics\n".to_owned())
+            }
             _ => plain(StatusCode::NOT_FOUND, "/livez, /readyz or /startupz\n".to_owned()),
         }
     }
@@ -112,7 +116,7 @@ fn verdict(is_good: bool, details: String) -> Response<Full<Bytes>> {
     plain(status, details + word)
 }
 
-fn plain(status: StatusCode, text: String) -> Response<Full<Bytes>> {
+pub(super) fn plain(status: StatusCode, text: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from(text));
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -127,6 +131,7 @@ mod tests {
     use crate::clock::{Clock, NumericDate};
     use crate::issuer::{Failure, Issuer, Report, Settings};
     use crate::readiness::Readiness;
+    use crate::telemetry::metrics::Metrics;
 
     fn health(readiness: &Readiness, verbose: bool) -> Health {
         let (issuer, _) = Issuer::new(Settings::new("https://issuer.example.com"), Clock::system()).unwrap();
@@ -134,6 +139,7 @@ mod tests {
             readiness: readiness.clone(),
             issuers: vec![issuer],
             notes: vec!["mind the gap".to_owned()],
+            metrics: Metrics::new(NumericDate::EPOCH),
             verbose,
         };
         Health { view, has_started: AtomicBool::new(false) }

@@ -1,6 +1,7 @@
-//! Listeners of their own: health for the kubelet, and the same with details for operators on loopback.
+//! Listeners of their own: health for the kubelet, and the same with details and metrics for operators on loopback.
 
 mod health;
+mod metrics;
 
 use std::convert::Infallible;
 use std::net::TcpListener;
@@ -17,6 +18,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::issuer::Issuer;
 use crate::readiness::Readiness;
+use crate::telemetry::metrics::Metrics;
 
 /// The most connections of one listener: probes and a few people.
 const MAX_CONNECTIONS: usize = 64;
@@ -34,7 +36,9 @@ pub struct View {
     pub issuers: Vec<Arc<Issuer>>,
     /// What an operator should know.
     pub notes: Vec<String>,
-    /// Whether details are shown, and then only to this machine.
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Whether details and metrics are shown, and then only to this machine.
     pub verbose: bool,
 }
 

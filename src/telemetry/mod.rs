@@ -1,7 +1,8 @@
-//! Logging, and what became of each request.
+//! Logging, metrics, and what became of each request.
 
 pub mod access_log;
 mod json_lines;
+pub mod metrics;
 mod observation;
 
 use std::env;
@@ -11,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::time::SystemTime;
 
 use self::json_lines::JsonLines;
-pub use self::observation::{Observation, Outcome};
+pub use self::observation::{Observation, Observer, Outcome};
 
 /// What is logged, and how.
 #[derive(Clone, Debug)]

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 use std::net::IpAddr;
-use std::time::Instant;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use http::request::Parts;
 use http::{HeaderValue, Request, StatusCode, header};
@@ -10,6 +12,7 @@ use http::{HeaderValue, Request, StatusCode, header};
 use aws_lc_rs::digest;
 
 use super::access_log::{AccessLog, Record};
+use super::metrics::{Metrics, Requests};
 use crate::clock::Clock;
 use crate::denial::Denial;
 
@@ -29,6 +32,20 @@ pub enum Outcome {
     ClientGone,
 }
 
+/// Where one worker's requests are told of.
+#[derive(Debug)]
+pub struct Observer {
+    log: AccessLog,
+    requests: Arc<Requests>,
+}
+
+impl Observer {
+    /// One more worker's.
+    pub fn new(log: AccessLog, metrics: &Metrics) -> Rc<Self> {
+        Rc::new(Self { log, requests: metrics.requests() })
+    }
+}
+
 /// One request under observation. Told when dropped, as a client that has gone away cannot be waited for.
 ///
 /// It owns the request's head and lends it, so that nothing is copied for the sake of a line that few requests get.
@@ -38,7 +55,7 @@ pub struct Observation(Box<Observed>);
 /// Behind one pointer, as an observation goes along with its request through many hands.
 #[derive(Debug)]
 struct Observed {
-    log: AccessLog,
+    observer: Rc<Observer>,
     clock: Clock,
     since: Instant,
     peer: IpAddr,
@@ -52,9 +69,9 @@ struct Observed {
 
 impl Observation {
     /// Begins with a request.
-    pub fn begin(log: &AccessLog, clock: &Clock, head: Parts, request_id: HeaderValue, peer: IpAddr) -> Self {
+    pub fn begin(observer: &Rc<Observer>, clock: &Clock, head: Parts, request_id: HeaderValue, peer: IpAddr) -> Self {
         Self(Box::new(Observed {
-            log: log.clone(),
+            observer: Rc::clone(observer),
             clock: clock.clone(),
             since: Instant::now(),
             peer,
@@ -67,9 +84,9 @@ impl Observation {
     }
 
     /// Begins with something that never became a request.
-    pub fn refused(log: &AccessLog, clock: &Clock, request_id: HeaderValue, peer: IpAddr) -> Self {
+    pub fn refused(observer: &Rc<Observer>, clock: &Clock, request_id: HeaderValue, peer: IpAddr) -> Self {
         let (head, ()) = Request::new(()).into_parts();
-        let mut observation = Self::begin(log, clock, head, request_id, peer);
+        let mut observation = Self::begin(observer, clock, head, request_id, peer);
         observation.0.is_refused = true;
         observation
     }
@@ -97,23 +114,24 @@ impl Observation {
 
 impl Drop for Observed {
     fn drop(&mut self) {
-        if self.log.wants(!matches!(self.outcome, Outcome::Forwarded(_))) {
-            self.tell();
+        let duration = self.since.elapsed();
+        self.observer.requests.count(&self.outcome, duration);
+        if self.observer.log.wants(!matches!(self.outcome, Outcome::Forwarded(_))) {
+            self.tell(duration);
         }
     }
 }
 
 impl Observed {
-    fn tell(&self) {
+    fn tell(&self, duration: Duration) {
         let (outcome, status, denial) = match &self.outcome {
             Outcome::Forwarded(status) => ("forwarded", status.as_u16(), None),
             Outcome::Denied(denial) => ("denied", denial.row().status, Some(denial)),
             Outcome::ClientGone => ("client_gone", CLIENT_GONE, None),
         };
-        let duration = self.since.elapsed();
         let head = Some(&self.head).filter(|_| !self.is_refused);
         let authorization = head.and_then(|head| head.headers.get(header::AUTHORIZATION));
-        self.log.write(&Record {
+        self.observer.log.write(&Record {
             ts: &self.clock.now().minus(duration).to_string(),
             outcome,
             status,

@@ -2,6 +2,7 @@
 
 pub(crate) mod binary;
 pub(crate) mod client;
+pub(crate) mod exposition;
 pub(crate) mod gate;
 pub(crate) mod issuer;
 pub(crate) mod key;
@@ -15,6 +16,7 @@ use tokio::time::Instant;
 
 pub(crate) use self::binary::Binary;
 pub(crate) use self::client::{Client, Response};
+pub(crate) use self::exposition::Exposition;
 pub(crate) use self::gate::Gate;
 pub(crate) use self::issuer::Issuer;
 pub(crate) use self::key::Key;
