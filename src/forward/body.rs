@@ -276,13 +276,10 @@ impl Body for ResponseBody {
         if let Some(cut) = this.cut.take() {
             return Poll::Ready(Some(Err(cut.into())));
         }
-        let mut polled = Pin::new(&mut this.inner).poll_frame(cx);
-        if polled.is_pending()
-            && let Some(lease) = &mut this.lease
-        {
-            lease.poll_driver(cx);
-            polled = Pin::new(&mut this.inner).poll_frame(cx);
-        }
+        let polled = match &mut this.lease {
+            Some(lease) => lease.poll_frame(cx, &mut this.inner),
+            None => Pin::new(&mut this.inner).poll_frame(cx),
+        };
         match polled {
             Poll::Ready(Some(Ok(frame))) => {
                 this.idle = None;

@@ -6,6 +6,7 @@ mod hop_by_hop;
 mod identity;
 mod pace;
 mod pool;
+mod relay;
 mod request_head;
 mod response_head;
 
@@ -178,7 +179,7 @@ impl Outbound<'_> {
         if body.is_end_stream() {
             exchange.complete();
         }
-        let mut request = self.write()?.map(|()| body);
+        let mut request = self.write(body)?;
         let mut idle = self.upstream.pool.take();
         loop {
             let mut lease = match idle.take() {
@@ -190,16 +191,15 @@ impl Outbound<'_> {
                 Ok(response) => return Ok((response, lease)),
                 Err(Failure { unsent: Some(unsent), was_idle: true, .. }) => request = unsent,
                 Err(Failure { has_answered: false, was_idle: true, .. }) if may_repeat => {
-                    let body = RequestBody::empty(Rc::clone(exchange), Rc::clone(&self.upstream.head));
-                    request = self.write()?.map(|()| body);
+                    request = self.write(RequestBody::empty(Rc::clone(exchange), Rc::clone(&self.upstream.head)))?;
                 }
                 Err(failure) => return Err(failed(&failure)),
             }
         }
     }
 
-    fn write(&self) -> Result<Request<()>, Denial> {
-        self.upstream.head.write(self.head, self.permit, &self.inbound)
+    fn write(&self, body: RequestBody) -> Result<Request<RequestBody>, Denial> {
+        self.upstream.head.write(self.head, body, self.permit, &self.inbound)
     }
 }
 

@@ -8,8 +8,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::uri::Authority;
 use http::{Request, Response};
+use http_body::{Body, Frame};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -18,6 +20,7 @@ use tokio::time::Instant;
 
 use super::body::{Exchange, RequestBody};
 use super::connect::{OriginIo, Watch, connect};
+use super::relay::Relay;
 use crate::counter::Counter;
 use crate::deadline::{Deadline, Deadlines};
 use crate::denial::Denial;
@@ -62,6 +65,7 @@ struct Connection {
     sender: SendRequest<RequestBody>,
     watch: Watch,
     driver: Driver,
+    relay: Relay,
 }
 
 /// What reads and writes.
@@ -120,6 +124,7 @@ impl Connection {
     /// Waits until another request may be sent; whether one may.
     async fn ready(&mut self) -> bool {
         let Self { sender, driver, .. } = self;
+        // For as long as it takes, in a task of its own, which the connection wakes itself.
         poll_fn(|cx| {
             driver.poll(cx);
             sender.poll_ready(cx)
@@ -189,7 +194,7 @@ impl Pool {
         let (sender, driver) =
             handshake.await.map_err(|error| Denial::UpstreamUnreachable(error.to_string().into()))?;
         self.0.counters.opened.add(1);
-        let connection = Connection { sender, watch, driver: Driver::Inline(Box::new(driver)) };
+        let connection = Connection { sender, watch, driver: Driver::Inline(Box::new(driver)), relay: Relay::new() };
         Ok(Lease { connection, pool: Rc::downgrade(&self.0), is_fresh: true })
     }
 }
@@ -197,11 +202,15 @@ impl Pool {
 impl Lease {
     /// Sends one request and waits for the head of its response.
     pub(super) async fn send(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, Failure> {
-        let Connection { sender, driver, .. } = &mut self.connection;
+        let Connection { sender, driver, relay, .. } = &mut self.connection;
+        let quiet = relay.quiet();
         let mut sent = pin!(sender.try_send_request(request));
+        drop(quiet);
         let sent = poll_fn(|cx| {
-            driver.poll(cx);
-            sent.as_mut().poll(cx)
+            relay.poll(cx, |cx| {
+                driver.poll(cx);
+                sent.as_mut().poll(cx)
+            })
         });
         sent.await.map_err(|mut error| Failure {
             unsent: error.take_message(),
@@ -212,8 +221,24 @@ impl Lease {
     }
 
     /// Goes on with the response.
-    pub(super) fn poll_driver(&mut self, cx: &mut Context<'_>) {
-        self.connection.driver.poll(cx);
+    pub(super) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+        body: &mut Incoming,
+    ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        let Connection { driver, relay, .. } = &mut self.connection;
+        let mut poll_body = |cx: &mut Context<'_>| Pin::new(&mut *body).poll_frame(cx);
+        if !matches!(driver, Driver::Inline(_)) {
+            return poll_body(cx);
+        }
+        relay.poll(cx, |cx| {
+            let polled = poll_body(cx);
+            if polled.is_ready() {
+                return polled;
+            }
+            driver.poll(cx);
+            poll_body(cx)
+        })
     }
 
     /// The response has begun before the request has ended.

@@ -1,5 +1,6 @@
 //! The head of a request: what is refused whoever sends it, and what the origin gets to see.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -26,8 +27,9 @@ pub fn check(head: &request::Parts) -> Result<(), Denial> {
     }
     let mut has_expectation = false;
     for name in head.headers.keys() {
-        let folded = fold(name.as_str());
-        if folded != name.as_str() && is_framing_or_routing(&folded) {
+        if let Cow::Owned(folded) = fold(name.as_str())
+            && is_framing_or_routing(&folded)
+        {
             return Err(Denial::AmbiguousRequest(format!("{name} can be read as {folded}").into()));
         }
         has_expectation |= *name == header::EXPECT;
@@ -67,13 +69,14 @@ impl HeadWriter {
     }
 
     /// The head for the origin, written afresh: nothing of ours can be in it before we put it there.
-    pub(super) fn write(
+    pub(super) fn write<B>(
         &self,
         head: &request::Parts,
+        body: B,
         permit: &Permit,
         inbound: &Inbound<'_>,
-    ) -> Result<Request<()>, Denial> {
-        let mut request = Request::new(());
+    ) -> Result<Request<B>, Denial> {
+        let mut request = Request::new(body);
         *request.method_mut() = head.method.clone();
         *request.uri_mut() = origin_form(&head.uri)?;
         *request.version_mut() = Version::HTTP_11;
