@@ -60,6 +60,10 @@ impl<'h> Nominated<'h> {
         Self(options.filter(|option| !is_about_the_connection(option)).collect())
     }
 
+    pub(super) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(super) fn contain(&self, name: &str) -> bool {
         self.0.iter().any(|option| option.eq_ignore_ascii_case(name))
     }

@@ -20,28 +20,31 @@ pub(super) fn filter<B>(mut response: Response<B>) -> Result<Response<B>, Denial
     Ok(response)
 }
 
+/// In one pass, as most responses have nothing to find.
 fn check<B>(response: &Response<B>) -> Result<(), Denial> {
-    let headers = response.headers();
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(invalid("it switched protocols unasked"));
     }
-    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
-    let length = lengths.next();
-    if lengths.next().is_some() {
-        return Err(invalid("it has two lengths"));
+    let (mut lengths, mut codings) = (0, 0);
+    for (name, value) in response.headers() {
+        if *name == header::CONTENT_LENGTH {
+            lengths += 1;
+            if !is_plain_number(value.as_bytes()) {
+                return Err(invalid("its length is not one plain number"));
+            }
+        } else if *name == header::TRANSFER_ENCODING {
+            codings += 1;
+            if !value.as_bytes().eq_ignore_ascii_case(b"chunked") {
+                return Err(invalid("its transfer coding is not chunked alone"));
+            }
+        }
     }
-    if length.is_some_and(|length| !is_plain_number(length.as_bytes())) {
-        return Err(invalid("its length is not one plain number"));
+    match (lengths, codings) {
+        (2.., _) => Err(invalid("it has two lengths")),
+        (1, 1..) => Err(invalid("it has a length and a transfer coding")),
+        (_, 2..) => Err(invalid("its transfer coding is not chunked alone")),
+        _ => Ok(()),
     }
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    let Some(coding) = codings.next() else { return Ok(()) };
-    if length.is_some() {
-        return Err(invalid("it has a length and a transfer coding"));
-    }
-    if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
-        return Err(invalid("its transfer coding is not chunked alone"));
-    }
-    Ok(())
 }
 
 /// In the one spelling that everybody reads alike; hyper also takes `2, 2` and `02`, and would pass them on.
@@ -53,10 +56,16 @@ fn is_plain_number(value: &[u8]) -> bool {
 /// a twentieth of the cost of a whole request; the values of one name keep theirs.
 fn remove_hops(headers: &mut HeaderMap) {
     let nominated = Nominated::by(headers);
-    let is_hop = |name: &&HeaderName| is_hop_by_hop(name.as_str()) || nominated.contain(name.as_str());
-    let hops: Vec<HeaderName> = headers.keys().filter(is_hop).cloned().collect();
-    for name in hops {
-        headers.remove(name);
+    if !nominated.is_empty() {
+        let is_named = |name: &&HeaderName| nominated.contain(name.as_str());
+        let named: Vec<_> = headers.keys().filter(is_named).cloned().collect();
+        for name in named {
+            headers.remove(name);
+        }
+    }
+    // One at a time: there is seldom a second.
+    while let Some(hop) = headers.keys().find(|name| is_hop_by_hop(name.as_str())).cloned() {
+        headers.remove(hop);
     }
     if headers.contains_key(header::TRAILER) {
         filter_announced(headers);

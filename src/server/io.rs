@@ -22,6 +22,9 @@ const LINGER_SIZE: usize = 64 * 1024;
 /// The most time that this takes.
 const LINGER_TIME: Duration = Duration::from_secs(1);
 
+/// The most bytes that are put together to be written in one piece.
+const FLAT_SIZE: usize = 4 * 1024;
+
 /// How long a client may take.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
@@ -169,6 +172,21 @@ impl Connection {
         let mut buffer = ReadBuf::new(&mut scratch);
         ready!(Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, &mut buffer))?;
         Poll::Ready(Ok(then(buffer.filled())))
+    }
+
+    /// Writes what is in several pieces. Small ones are put together before: the kernel takes one faster.
+    fn poll_write_all(&self, cx: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let stream = &mut *self.stream.borrow_mut();
+        let size: usize = slices.iter().map(|slice| slice.len()).sum();
+        if size > FLAT_SIZE {
+            return Pin::new(stream).poll_write_vectored(cx, slices);
+        }
+        let mut scratch = self.scratch.borrow_mut();
+        let mut whole = ReadBuf::new(&mut scratch);
+        for slice in slices {
+            whole.put_slice(slice);
+        }
+        Pin::new(stream).poll_write(cx, whole.filled())
     }
 
     /// Waits for the deadline; ready when the connection is to be closed without another word.
@@ -340,7 +358,7 @@ impl hyper::rt::Write for ClientIo {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = Pin::new(&mut *this.connection.stream.borrow_mut()).poll_write_vectored(cx, slices);
+        let written = this.connection.poll_write_all(cx, slices);
         this.poll_written(written)
     }
 

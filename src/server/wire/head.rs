@@ -8,6 +8,8 @@ use crate::denial::Denial;
 const MAX_TARGET: usize = 16 * 1024;
 /// The most header fields of a request.
 const MAX_FIELDS: usize = 100;
+/// The end of the last field, and the empty line after it.
+const HEAD_END: &[u8] = b"\r\n\r\n";
 
 /// How long the body is (RFC 9112 §6.3).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -29,25 +31,29 @@ pub(super) enum Scan {
 
 /// Reads one head from the start of `bytes`. `from` is where an earlier look at the same bytes ended.
 pub(super) fn scan(bytes: &[u8], from: usize, max_size: usize) -> Result<Scan, Denial> {
-    let Some(len) = find_end(bytes, from) else {
-        check_unfinished(bytes, from, max_size)?;
-        return Ok(Scan::Incomplete);
-    };
-    if len > max_size {
-        return Err(too_large(max_size));
+    // A head in one piece, as most are, need not be searched for its end: its lines lead there.
+    let is_whole = from == 0 && bytes.len() <= max_size && bytes.ends_with(HEAD_END);
+    if !is_whole {
+        let Some(len) = find_end(bytes, from) else {
+            check_unfinished(bytes, from, max_size)?;
+            return Ok(Scan::Incomplete);
+        };
+        if len > max_size {
+            return Err(too_large(max_size));
+        }
     }
-    let mut lines = Lines(bytes.get(..len).unwrap_or_default());
+    let mut lines = Lines(bytes);
     let request_line = lines.next().ok_or(Denial::MalformedRequest("an empty head".into()))??;
     let is_http_10 = parse_request_line(request_line)?;
     let mut fields = Fields::default();
-    for line in lines {
+    for line in lines.by_ref() {
         let line = line?;
         if line.is_empty() {
             break;
         }
         fields.add(line)?;
     }
-    Ok(Scan::Complete { len, framing: fields.finish(is_http_10)? })
+    Ok(Scan::Complete { len: bytes.len() - lines.0.len(), framing: fields.finish(is_http_10)? })
 }
 
 /// One field line of a head or of trailers: `name: value` (RFC 9112 §5).
@@ -82,8 +88,8 @@ fn trim(mut value: &[u8]) -> &[u8] {
 /// Where the head ends: after the first empty line.
 fn find_end(bytes: &[u8], from: usize) -> Option<usize> {
     let start = from.saturating_sub(3);
-    let found = memchr::memmem::find(bytes.get(start..)?, b"\r\n\r\n")?;
-    Some(start + found + 4)
+    let found = memchr::memmem::find(bytes.get(start..)?, HEAD_END)?;
+    Some(start + found + HEAD_END.len())
 }
 
 /// An unfinished head can already be known to be refused, and then need not be waited for. Only what is new is looked
