@@ -23,17 +23,37 @@ use super::{Handler, Peer};
 pub(super) async fn serve<H: Handler>(stream: TcpStream, peer: Peer, worker: Rc<Worker<H>>) {
     let peer = Rc::new(peer);
     let connection = Rc::new(worker.connection(stream));
-    // hyper's buffers are made for a client that speaks.
     let watch = worker.drain.watch();
-    if !has_begun(&connection, &watch).await {
-        return;
+    // hyper's buffers are made for a client that speaks: one that is silent, at first or later, goes without.
+    while has_begun(&connection, &watch).await {
+        let speaking = Box::pin(serve_while_speaking(&connection, &watch, &peer, &worker));
+        if speaking.await == Pause::End {
+            return;
+        }
     }
-    let io = ClientIo::new(Rc::clone(&connection));
+}
+
+/// Why a connection has nothing more to say.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Pause {
+    /// It has been idle for a while.
+    Silence,
+    /// It is over.
+    End,
+}
+
+async fn serve_while_speaking<H: Handler>(
+    connection: &Rc<Connection>,
+    watch: &Watch,
+    peer: &Rc<Peer>,
+    worker: &Rc<Worker<H>>,
+) -> Pause {
+    let io = ClientIo::new(Rc::clone(connection));
     let service = service_fn(|request| {
-        let exchange = Exchange(Rc::clone(&connection));
-        answer(request, Rc::clone(&peer), Rc::clone(&worker), exchange)
+        let exchange = Exchange(Rc::clone(connection));
+        answer(request, Rc::clone(peer), Rc::clone(worker), exchange)
     });
-    let mut http = pin!(builder(&worker).serve_connection(io, service));
+    let mut http = pin!(builder(worker).serve_connection(io, service));
     let mut is_closing = false;
     poll_fn(|cx| {
         let stage = watch.stage(cx);
@@ -41,7 +61,7 @@ pub(super) async fn serve<H: Handler>(stream: TcpStream, peer: Peer, worker: Rc<
             is_closing = true;
             // What has arrived is read before an idle connection closes.
             if http.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(());
+                return Poll::Ready(Pause::End);
             }
             http.as_mut().graceful_shutdown();
         }
@@ -49,21 +69,21 @@ pub(super) async fn serve<H: Handler>(stream: TcpStream, peer: Peer, worker: Rc<
             if let Err(error) = ended {
                 tracing::debug!(error = %ErrorChain(&error), "connection ended");
             }
-            return Poll::Ready(());
+            return Poll::Ready(Pause::End);
         }
         if stage == Stage::Cut {
             worker.drain.cut(!connection.is_idle());
-            return Poll::Ready(());
+            return Poll::Ready(Pause::End);
         }
         if connection.poll_gone(cx).is_ready() {
-            return Poll::Ready(());
+            return Poll::Ready(Pause::End);
         }
         connection.poll_expired(cx)
     })
-    .await;
+    .await
 }
 
-/// Waits for the first byte, within the time of a first head.
+/// Waits for the first byte: within the time of a first head, or of an idle connection.
 async fn has_begun(connection: &Connection, watch: &Watch) -> bool {
     poll_fn(|cx| {
         // A byte that is here is answered, even when idle connections are being closed.
@@ -73,7 +93,7 @@ async fn has_begun(connection: &Connection, watch: &Watch) -> bool {
         if watch.stage(cx) >= Stage::CloseIdle {
             return Poll::Ready(false);
         }
-        connection.poll_expired(cx).map(|()| false)
+        connection.poll_expired(cx).map(|_| false)
     })
     .await
 }

@@ -112,3 +112,29 @@ async fn the_origin_is_held_back_when_the_client_does_not_read() {
     let growth = path.binary.memory("VmHWM").saturating_sub(before);
     assert!(growth < MAX_GROWTH_IN_KIB, "{growth} KiB");
 }
+
+#[tokio::test]
+async fn silent_connections_give_their_buffers_back_and_are_answered_again() {
+    const MANY: u64 = 300;
+    let path = Path::start().await;
+    let mut clients = Vec::new();
+    let mut memory = Vec::new();
+    for _ in 0..2 {
+        for _ in 0..MANY {
+            let mut client = path.client("GET", "").await;
+            assert_eq!(client.response().await.status, 200);
+            clients.push(client);
+        }
+        memory.push(path.binary.memory("VmRSS"));
+        let answered = Instant::now();
+        eventually("they are silent", async || answered.elapsed().as_millis() > 500).await;
+    }
+    // A buffer of hyper's alone has 8 KiB.
+    let growth = memory[1].saturating_sub(memory[0]);
+    assert!(growth < MANY * 6, "{growth} KiB for {MANY} connections more");
+    let token = path.issuer.token().sign();
+    for client in &mut clients {
+        client.send(client::request("GET", "/", Some(&token), "")).await;
+        assert_eq!(client.response().await.status, 200);
+    }
+}

@@ -1,4 +1,6 @@
-//! A client's socket as hyper sees it: read through [`Wire`], its time limits kept.
+//! A client's socket and its state: read through [`Wire`], its time limits kept.
+
+mod hyper_io;
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -8,19 +10,21 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use hyper::rt::ReadBufCursor;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+pub(super) use self::hyper_io::ClientIo;
+use super::connection::Pause;
 use super::wire::Wire;
 use crate::deadline::Deadline;
 use crate::denial::Denial;
 
-/// The most that is read and thrown away after a refusal, so that the answer arrives before the connection closes.
-const LINGER_SIZE: usize = 64 * 1024;
-/// The most time that this takes.
+/// How long what still comes after a refusal is read at the most.
 const LINGER_TIME: Duration = Duration::from_secs(1);
+
+/// How long a connection is idle before it is taken for silent, and gives its buffers back.
+const SILENCE: Duration = Duration::from_millis(200);
 
 /// The most bytes that are put together to be written in one piece.
 const FLAT_SIZE: usize = 4 * 1024;
@@ -55,6 +59,8 @@ pub(super) struct Connection {
 enum Phase {
     /// Between requests.
     Idle,
+    /// The same, for [`SILENCE`] and longer.
+    Silent,
     /// A head has begun; before the first one, the connection has.
     Head,
     /// A request is being answered.
@@ -109,7 +115,7 @@ impl Connection {
     /// Whether no request is being answered, none has begun to arrive, and the last answer is on its way.
     pub(super) fn is_idle(&self) -> bool {
         let is_between = match self.phase.get() {
-            Phase::Idle => true,
+            Phase::Idle | Phase::Silent => true,
             Phase::Head => !self.wire.borrow().is_in_head(),
             Phase::Serving => false,
         };
@@ -159,7 +165,7 @@ impl Connection {
             if let Ok(true) = received {
                 return Through::Passed;
             }
-            if self.phase.get() == Phase::Idle {
+            if matches!(self.phase.get(), Phase::Idle | Phase::Silent) {
                 self.enter(Phase::Head);
             }
             self.refuse_if(received.map(drop));
@@ -189,11 +195,15 @@ impl Connection {
         Pin::new(stream).poll_write(cx, whole.filled())
     }
 
-    /// Waits for the deadline; ready when the connection is to be closed without another word.
+    /// Waits for the deadline; ready when the connection is silent, or to be closed without another word.
     ///
     /// A head that has begun is refused instead, and the task that reads is to go on.
-    pub(super) fn poll_expired(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_expired(&self, cx: &mut Context<'_>) -> Poll<Pause> {
         ready!(self.deadline.poll_elapsed(cx));
+        if self.phase.get() == Phase::Idle && !self.is_write_stalled.get() && self.limits.idle > SILENCE {
+            self.enter(Phase::Silent);
+            return Poll::Ready(Pause::Silence);
+        }
         if self.phase.get() == Phase::Head && self.wire.borrow().is_in_head() {
             self.wire.borrow_mut().refuse();
             let late = format!("the head was not complete within {} s", self.limits.header.as_secs_f32());
@@ -202,7 +212,7 @@ impl Connection {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        Poll::Ready(())
+        Poll::Ready(Pause::End)
     }
 
     /// Once the message and its answer are done, the next one is awaited. To be called whenever bytes were passed on.
@@ -224,8 +234,9 @@ impl Connection {
     fn arm(&self) {
         let limit = match (self.phase.get(), self.is_write_stalled.get()) {
             (Phase::Head, _) => self.limits.header,
-            (Phase::Serving | Phase::Idle, true) => self.limits.write,
-            (Phase::Idle, false) => self.limits.idle,
+            (Phase::Serving | Phase::Idle | Phase::Silent, true) => self.limits.write,
+            (Phase::Idle, false) => self.limits.idle.min(SILENCE),
+            (Phase::Silent, false) => self.limits.idle.saturating_sub(SILENCE),
             (Phase::Serving, false) => return self.deadline.disarm(),
         };
         self.deadline.arm(Instant::now() + limit);
@@ -264,133 +275,3 @@ enum Through {
 
 /// Where a worker's connections read to before their bytes have been looked at.
 pub(super) type Scratch = Rc<RefCell<Box<[u8]>>>;
-
-/// The connection as hyper's input and output.
-#[derive(Debug)]
-pub(super) struct ClientIo {
-    connection: Rc<Connection>,
-    lingered: Option<usize>,
-}
-
-impl ClientIo {
-    pub(super) fn new(connection: Rc<Connection>) -> Self {
-        Self { connection, lingered: None }
-    }
-
-    /// Reads a large body straight into hyper's buffer.
-    fn poll_direct(&mut self, cx: &mut Context<'_>, cursor: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        let mut counted = Counted { stream: &mut self.connection.stream.borrow_mut(), count: 0 };
-        ready!(hyper::rt::Read::poll_read(Pin::new(&mut TokioIo::new(&mut counted)), cx, cursor))?;
-        self.connection.wire.borrow_mut().went_direct(counted.count);
-        self.connection.settle();
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_written(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if written.is_pending() != self.connection.is_write_stalled.get() {
-            self.connection.stalled(written.is_pending());
-        }
-        written
-    }
-
-    /// Reads and throws away what still comes, within bounds: a connection closed with bytes unread is reset, and the
-    /// answer lost (RFC 9112 §9.6).
-    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.lingered.is_none() {
-            self.lingered = Some(0);
-            self.connection.deadline.arm(Instant::now() + LINGER_TIME);
-        }
-        loop {
-            let mut scratch = self.connection.scratch.borrow_mut();
-            let mut buffer = ReadBuf::new(&mut scratch);
-            let lingered = self.lingered.unwrap_or_default();
-            match ready!(Pin::new(&mut *self.connection.stream.borrow_mut()).poll_read(cx, &mut buffer)) {
-                Ok(()) if !buffer.filled().is_empty() && lingered < LINGER_SIZE => {
-                    self.lingered = Some(lingered + buffer.filled().len());
-                }
-                // The end, enough of it, or the client's own reset.
-                _ => return Poll::Ready(Ok(())),
-            }
-        }
-    }
-}
-
-impl hyper::rt::Read for ClientIo {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, mut cursor: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        loop {
-            let limit = cursor.remaining();
-            let mut wire = this.connection.wire.borrow_mut();
-            if wire.direct() >= limit as u64 && limit > 0 {
-                drop(wire);
-                return this.poll_direct(cx, cursor);
-            }
-            if wire.pass(limit, |bytes| cursor.put_slice(bytes)).map_err(|_| io::ErrorKind::InvalidData)? {
-                drop(wire);
-                this.connection.settle();
-                return Poll::Ready(Ok(()));
-            }
-            if wire.is_awaiting_answer() {
-                *this.connection.reader.borrow_mut() = Some(cx.waker().clone());
-            }
-            if wire.is_full() {
-                return Poll::Pending;
-            }
-            drop(wire);
-            match ready!(this.connection.poll_through(cx, &mut cursor))? {
-                Through::Held => {}
-                Through::Passed | Through::End => return Poll::Ready(Ok(())),
-            }
-        }
-    }
-}
-
-impl hyper::rt::Write for ClientIo {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let written = Pin::new(&mut *this.connection.stream.borrow_mut()).poll_write(cx, bytes);
-        this.poll_written(written)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let written = this.connection.poll_write_all(cx, slices);
-        this.poll_written(written)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        if this.lingered.is_none() {
-            ready!(Pin::new(&mut *this.connection.stream.borrow_mut()).poll_shutdown(cx))?;
-        }
-        if this.connection.must_linger.get() { this.poll_linger(cx) } else { Poll::Ready(Ok(())) }
-    }
-}
-
-/// Counts what is read, which hyper's cursor does not tell.
-struct Counted<'s> {
-    stream: &'s mut TcpStream,
-    count: u64,
-}
-
-impl AsyncRead for Counted<'_> {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut *this.stream).poll_read(cx, buffer))?;
-        this.count += (buffer.filled().len() - before) as u64;
-        Poll::Ready(Ok(()))
-    }
-}
