@@ -25,8 +25,9 @@ use crate::counter::Counter;
 use crate::deadline::{Deadline, Deadlines};
 use crate::denial::Denial;
 
-/// The largest response head, in bytes; as large as a request's may be by default.
-const MAX_RESPONSE_HEAD: usize = 64 * 1024;
+/// The most that is read at once, in bytes: 64 KiB of a body together with the head before it. A response head alone may
+/// be as large.
+const MAX_READ: usize = 72 * 1024;
 
 /// The connections that are idle. A clone is the same pool.
 #[derive(Clone, Debug)]
@@ -190,7 +191,7 @@ impl Pool {
     pub(super) async fn connect(&self) -> Result<Lease, Denial> {
         let io = connect(&self.0.upstream, self.0.connect_timeout).await?;
         let watch = io.watch();
-        let handshake = http1::Builder::new().max_buf_size(MAX_RESPONSE_HEAD).handshake(TokioIo::new(io));
+        let handshake = http1::Builder::new().max_buf_size(MAX_READ).handshake(TokioIo::new(io));
         let (sender, driver) =
             handshake.await.map_err(|error| Denial::UpstreamUnreachable(error.to_string().into()))?;
         self.0.counters.opened.add(1);

@@ -9,8 +9,13 @@ use crate::denial::Denial;
 
 /// The response as received, without what was for one hop.
 pub(super) fn filter<B>(mut response: Response<B>) -> Result<Response<B>, Denial> {
-    check(&response)?;
-    remove_hops(response.headers_mut());
+    let met = check(&response)?;
+    if met.hops {
+        remove_hops(response.headers_mut());
+    }
+    if met.trailer {
+        filter_announced(response.headers_mut());
+    }
     if response.status() == StatusCode::NO_CONTENT {
         // RFC 9110 §8.6: it has no length, not even in answer to HEAD.
         response.headers_mut().remove(header::CONTENT_LENGTH);
@@ -20,13 +25,22 @@ pub(super) fn filter<B>(mut response: Response<B>) -> Result<Response<B>, Denial
     Ok(response)
 }
 
-/// In one pass, as most responses have nothing to find.
-fn check<B>(response: &Response<B>) -> Result<(), Denial> {
+/// What is to be taken out.
+#[derive(Default)]
+struct Met {
+    hops: bool,
+    trailer: bool,
+}
+
+/// In one pass, as most responses have little to find.
+fn check<B>(response: &Response<B>) -> Result<Met, Denial> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(invalid("it switched protocols unasked"));
     }
-    let (mut lengths, mut codings) = (0, 0);
+    let (mut lengths, mut codings, mut met) = (0, 0, Met::default());
     for (name, value) in response.headers() {
+        met.trailer |= *name == header::TRAILER;
+        met.hops |= is_hop_by_hop(name.as_str());
         if *name == header::CONTENT_LENGTH {
             lengths += 1;
             if !is_plain_number(value.as_bytes()) {
@@ -43,7 +57,7 @@ fn check<B>(response: &Response<B>) -> Result<(), Denial> {
         (2.., _) => Err(invalid("it has two lengths")),
         (1, 1..) => Err(invalid("it has a length and a transfer coding")),
         (_, 2..) => Err(invalid("its transfer coding is not chunked alone")),
-        _ => Ok(()),
+        _ => Ok(met),
     }
 }
 
@@ -66,9 +80,6 @@ fn remove_hops(headers: &mut HeaderMap) {
     // One at a time: there is seldom a second.
     while let Some(hop) = headers.keys().find(|name| is_hop_by_hop(name.as_str())).cloned() {
         headers.remove(hop);
-    }
-    if headers.contains_key(header::TRAILER) {
-        filter_announced(headers);
     }
 }
 
