@@ -65,14 +65,17 @@ class Connection:
     async def answer(self, patience=25, pace=None):
         """Reads one answer; `pace` is awaited before each piece of the body."""
         try:
-            async with asyncio.timeout(patience):
-                answer = await self.answer_head()
-                answer.body = await self.body(answer, pace)
-        except TimeoutError:
+            answer = await asyncio.wait_for(self.whole_answer(pace), patience)
+        except asyncio.TimeoutError:
             self.abort()
             raise Broken(f"no whole answer within {patience} s") from None
         if answer.closes:
             self.close()
+        return answer
+
+    async def whole_answer(self, pace):
+        answer = await self.answer_head()
+        answer.body = await self.body(answer, pace)
         return answer
 
     async def answer_head(self):

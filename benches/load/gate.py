@@ -5,10 +5,10 @@ import json
 import os
 import pathlib
 import signal
-import tempfile
+import subprocess
 import time
 
-from client import Broken, Connection, head
+from client import Broken, Connection
 from issuer import AUDIENCE
 from peers import claimgate_binary
 from process import PATIENCE, Failure, Process
@@ -17,14 +17,15 @@ from process import PATIENCE, Failure, Process
 class Gate(Process):
     """One instance. Its ports are free ones, told by its log."""
 
-    def __init__(self, issuer, upstream, *flags, folder=None):
+    def __init__(self, folder, issuer, upstream, *flags):
         command = [
-            claimgate_binary(), "--issuer", issuer.url, "--audience", AUDIENCE, "--upstream", f"http://127.0.0.1:{upstream}",
-            "--listen", "127.0.0.1:0", "--health-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0",
+            claimgate_binary(), "--issuer", issuer.url, "--audience", AUDIENCE,
+            "--upstream", f"http://127.0.0.1:{upstream}", "--listen", "127.0.0.1:0",
+            "--health-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0",
             "--access-log", "off", "--log-format", "json", *flags,
         ]  # fmt: skip
         cores = ",".join(map(str, sorted(os.sched_getaffinity(0))))
-        super().__init__("claimgate", command, cores, folder or tempfile.mkdtemp())
+        super().__init__("claimgate", command, cores, folder)
         self.address = self.health = self.admin = None
 
     @property
@@ -91,6 +92,10 @@ class Gate(Process):
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) / 1024
         return 0
+
+
+def version():
+    return subprocess.run([claimgate_binary(), "--version"], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def address_of(address):

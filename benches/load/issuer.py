@@ -65,7 +65,8 @@ class SigningKey:
 
 
 class Issuer:
-    """Publishes its newest key and the one before. `mode` is up, down (refuses), hanging or failing (500)."""
+    """Publishes its three newest keys and signs with the first two, so that no token in transit loses its key. `mode` is
+    up, down (refuses), hanging or failing (500)."""
 
     ALGORITHMS = ("ES256", "EdDSA", "RS256")
 
@@ -74,7 +75,7 @@ class Issuer:
         self.keys = []
         #: When the key set was asked for, by time.monotonic().
         self.fetches = []
-        self.serial = itertools.count(1)
+        self.serials, self.subjects = itertools.count(1), itertools.count(1)
         self.server, self.port, self.url = None, 0, ""
         self.clients = set()
 
@@ -89,10 +90,10 @@ class Issuer:
         self.port = self.server.sockets[0].getsockname()[1]
 
     async def rotate(self):
-        """A new key in front, and the one before the last is gone. Tokens of the new one come after its publication."""
-        number = next(self.serial)
+        """A new key in front, and the oldest is gone. Tokens of the new one come after its publication."""
+        number = next(self.serials)
         key = await asyncio.to_thread(SigningKey, f"key-{number}", self.ALGORITHMS[number % 3])
-        self.keys = [key, *self.keys[:1]]
+        self.keys = [key, *self.keys[:2]]
 
     async def stop(self):
         await self.become("down")
@@ -111,7 +112,7 @@ class Issuer:
     def claims(self, **changes):
         """A good payload; a change to `None` leaves the claim out."""
         now = int(time.time())
-        claims = {"iss": self.url, "sub": f"user-{next(self.serial)}", "aud": AUDIENCE, "iat": now, "exp": now + 3600}
+        claims = {"iss": self.url, "sub": f"user-{next(self.subjects)}", "aud": AUDIENCE, "iat": now, "exp": now + 3600}
         return {name: value for name, value in (claims | changes).items() if value is not None}
 
     def token(self, key=None, **changes):

@@ -40,10 +40,8 @@ class Place:
 
     async def gate(self):
         """An instance that is ready, as a pod is before it is sent anything."""
-        gate = Gate(
-            self.issuer, self.origin.port, "--workers", "1", "--drain-delay", f"{DRAIN_DELAY}s",
-            folder=tempfile.mkdtemp(dir=self.folder.name),
-        )  # fmt: skip
+        folder = tempfile.mkdtemp(dir=self.folder.name)
+        gate = Gate(folder, self.issuer, self.origin.port, "--workers", "1", "--drain-delay", f"{DRAIN_DELAY}s")
         self.gates.append(gate)
         return await gate.start()
 
