@@ -118,3 +118,12 @@ class Connection:
         """Goes away with a reset where there is something unread."""
         self.is_open = False
         self.writer.transport.abort()
+
+
+async def cancel(tasks):
+    """Until they have ended: in Python 3.11, `wait_for` may lose a cancellation."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=1)

@@ -13,6 +13,7 @@ import time
 
 import origin
 import verdict
+from client import cancel
 from clients import KINDS, Clients, keep_on
 from gate import Gate, version
 from issuer import Issuer, most_within
@@ -173,12 +174,6 @@ async def first_error(tasks, seconds):
     done, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
     for task in done:
         task.result()
-
-
-async def cancel(tasks):
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def main():
