@@ -174,7 +174,7 @@ impl Outbound<'_> {
         exchange: &Rc<Exchange>,
         body: RequestBody,
     ) -> Result<(Response<Incoming>, Lease), Denial> {
-        let may_repeat =
+        let mut may_repeat =
             body.is_end_stream() && matches!(self.head.method, Method::GET | Method::HEAD | Method::OPTIONS);
         if body.is_end_stream() {
             exchange.complete();
@@ -190,7 +190,9 @@ impl Outbound<'_> {
             match lease.send(request).await {
                 Ok(response) => return Ok((response, lease)),
                 Err(Failure { unsent: Some(unsent), was_idle: true, .. }) => request = unsent,
-                Err(Failure { has_answered: false, was_idle: true, .. }) if may_repeat => {
+                // Also on a connection that was new: a process that is being replaced closes what it has just accepted.
+                Err(Failure { has_answered: false, .. }) if may_repeat => {
+                    may_repeat = false;
                     request = self.write(RequestBody::empty(Rc::clone(exchange), Rc::clone(&self.upstream.head)))?;
                 }
                 Err(failure) => return Err(failed(&failure)),

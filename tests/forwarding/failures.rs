@@ -1,6 +1,10 @@
 //! The origin fails, or the client goes away.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::{Client, House, Reply, client, eventually};
 
@@ -123,6 +127,34 @@ async fn a_pooled_connection_that_the_origin_has_closed_costs_no_request() {
         assert_eq!(house.get("/", &token).await.status, 200);
         assert_eq!(house.origin.opened(), number);
     }
+}
+
+#[tokio::test]
+async fn a_new_connection_that_ends_without_an_answer_is_tried_once_more() {
+    for (hang_ups, status, opened) in [(1, 200, 2), (9, 502, 2)] {
+        let (addr, connections) = hanging_up(hang_ups).await;
+        let house = House::start(&["--upstream", &format!("http://{addr}")]).await;
+        assert_eq!(house.get("/", &house.issuer.token().sign()).await.status, status);
+        assert_eq!(connections.load(Ordering::Relaxed), opened);
+    }
+}
+
+/// An origin that closes its first connections once a request is there; and how many there were.
+async fn hanging_up(times: usize) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let (addr, connections) = (listener.local_addr().unwrap(), Arc::<AtomicUsize>::default());
+    let count = Arc::clone(&connections);
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let request = &mut [0; 4096];
+            assert!(stream.read(request).await.unwrap() > 0);
+            if count.fetch_add(1, Ordering::Relaxed) >= times {
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+            }
+        }
+    });
+    (addr, connections)
 }
 
 #[tokio::test]
