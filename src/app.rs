@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::deadline::Deadlines;
 use crate::denial::Denial;
-use crate::forward::{PoolCounters, Upstream};
+use crate::forward::{Places, PoolCounters, Upstream, Usage};
 use crate::gateway::{AnswerBody, Gateway};
 use crate::issuer::{InvalidSettings, Issuer, Issuers, Refresher};
 use crate::policy::Policy;
@@ -90,11 +90,15 @@ impl App {
         self.say_what_is_served();
         let readiness = Readiness::new();
         let metrics = Metrics::new(self.clock.now());
+        let forward = &self.config.forward;
+        let places = Places::new(forward.max_connections, forward.max_waiting);
         // What there is none of yet, or never, is there with 0.
         metrics.collect(|samples| {
             add_cache(samples, &CacheCounters::default());
             add_pool(samples, &PoolCounters::default());
         });
+        let used = places.clone();
+        metrics.collect(move |samples| add_usage(samples, used.usage()));
         // Ends with this function.
         let mut control = JoinSet::new();
         let mut issuers = Vec::new();
@@ -115,7 +119,7 @@ impl App {
             }
         }
         let log = AccessLog::start(&self.config.telemetry, Box::new(io::stdout()))?;
-        let make = MakeGateway { config: Arc::new(self.config), issuers, clock: self.clock, log, metrics };
+        let make = MakeGateway { config: Arc::new(self.config), issuers, clock: self.clock, log, metrics, places };
         let settings = make.config.server.clone();
         let server = Server::start(self.data, settings, &make)?;
         let connections = server.connections();
@@ -160,13 +164,14 @@ struct MakeGateway {
     clock: Clock,
     log: AccessLog,
     metrics: Metrics,
+    places: Places,
 }
 
 impl MakeHandler for MakeGateway {
     type Handler = Gateway;
 
     fn make(self, deadlines: &Deadlines) -> Gateway {
-        let Self { config, issuers, clock, log, metrics } = self;
+        let Self { config, issuers, clock, log, metrics, places } = self;
         let cache_size = config.token_cache_size / config.server.workers.get() as u64;
         let verifier = Verifier::new(
             Issuers::new(issuers),
@@ -174,7 +179,7 @@ impl MakeHandler for MakeGateway {
             config.claims_headers.clone(),
             cache_size,
         );
-        let upstream = Upstream::new(&config.forward, deadlines);
+        let upstream = Upstream::new(&config.forward, &places, deadlines);
         if let Some(counters) = verifier.cache_counters().cloned() {
             metrics.collect(move |samples| add_cache(samples, &counters));
         }
@@ -201,6 +206,14 @@ fn add_cache(samples: &mut Samples, counters: &CacheCounters) {
 fn add_pool(samples: &mut Samples, counters: &PoolCounters) {
     samples.count(&families::UPSTREAM_OPENED, &[], counters.opened.value());
     samples.count(&families::UPSTREAM_REUSED, &[], counters.reused.value());
+}
+
+fn add_usage(samples: &mut Samples, usage: Usage) {
+    let active = usage.taken.saturating_sub(usage.idle);
+    samples.count(&families::UPSTREAM_CONNECTIONS, &["active"], active as u64);
+    samples.count(&families::UPSTREAM_CONNECTIONS, &["idle"], usage.idle as u64);
+    samples.count(&families::UPSTREAM_WAITING, &[], usage.waiting as u64);
+    samples.count(&families::UPSTREAM_WAITS, &[], usage.waited);
 }
 
 impl Handler for Gateway {

@@ -184,7 +184,13 @@ pub struct LimitFlags {
     /// Between requests on one connection [default: 75s]
     #[arg(long, env = "CLAIMGATE_IDLE_TIMEOUT", value_name = "DURATION", alias = "keep-alive-timeout")]
     pub idle_timeout: Option<String>,
-    /// For a connection to the service [default: 2s]
+    /// Connections to the service at a time, over all workers [default: 1024]
+    #[arg(long, env = "CLAIMGATE_MAX_UPSTREAM_CONNECTIONS", value_name = "N")]
+    pub max_upstream_connections: Option<String>,
+    /// Requests that may wait for one of them, over all workers; 0 for none [default: 1024]
+    #[arg(long, env = "CLAIMGATE_MAX_WAITING_REQUESTS", value_name = "N")]
+    pub max_waiting_requests: Option<String>,
+    /// For a connection to the service, and before it for the wait until one is free [default: 2s]
     #[arg(long, env = "CLAIMGATE_UPSTREAM_CONNECT_TIMEOUT", value_name = "DURATION")]
     pub upstream_connect_timeout: Option<String>,
     /// For the service's response header, from the end of the request [default: 30s]

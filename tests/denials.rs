@@ -7,12 +7,11 @@ use crate::support::binary::find_member;
 use crate::support::{Binary, Client, Issuer, Key, Origin, Reply, Token, client, eventually};
 
 /// Rows that nothing can provoke yet, and why.
-const NOT_YET_REACHABLE: [(&str, &str); 5] = [
+const NOT_YET_REACHABLE: [(&str, &str); 4] = [
     ("lifetime_too_long", "no setting limits a lifetime yet"),
     ("insufficient_scope", "no setting requires a scope yet"),
     ("claim_mismatch", "no setting compares claims yet"),
     ("internal", "a fault of the gate's own, of which none is known"),
-    ("overloaded", "no limit refuses yet: connections beyond theirs wait"),
 ];
 
 struct Scene {
@@ -30,6 +29,7 @@ impl Scene {
         origin.reply_at("/reset", Reply::reset());
         origin.reply_at("/rubbish", Reply::raw("rubbish\r\n\r\n"));
         origin.reply_at("/never", Reply::never());
+        origin.reply_at("/held", Reply::raw("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n").then_never());
         let flags = [
             ["--issuer", &issuer.url()],
             ["--issuer", &absent.url()],
@@ -38,6 +38,8 @@ impl Scene {
             ["--claim-header", "name=X-Name"],
             ["--claims-header-max", "2KiB"],
             ["--max-body-size", "1KiB"],
+            ["--max-upstream-connections", "1"],
+            ["--max-waiting-requests", "0"],
             ["--header-timeout", "1s"],
             ["--upstream-timeout", "1s"],
         ];
@@ -52,6 +54,17 @@ impl Scene {
 
     fn token(&self) -> Token {
         self.issuer.token().claim("aud", "orders").claim("name", "Alice")
+    }
+
+    /// What must be so meanwhile: for `overloaded`, that the one connection to the origin is in use.
+    async fn prepare(&self, reason: &str) -> Option<Client> {
+        if reason != "overloaded" {
+            return None;
+        }
+        let mut held = Client::connect(self.binary.addr().await).await;
+        held.send(client::request("GET", "/held", Some(&self.token().sign()), "")).await;
+        assert_eq!(held.response_head().await.status, 200);
+        Some(held)
     }
 
     /// What provokes each reason.
@@ -94,6 +107,7 @@ impl Scene {
             ("method_refused", client::request("TRACE", "/", Some(&self.token().sign()), "")),
             ("body_too_large", post("Content-Length: 1025\r\n", "")),
             ("keys_unavailable", with(Token::new(&self.absent.url(), &self.absent.key()))),
+            ("overloaded", at("/")),
             ("upstream_unreachable", at("/reset")),
             ("upstream_protocol", at("/rubbish")),
             ("upstream_timeout", at("/never")),
@@ -113,9 +127,13 @@ async fn every_row_of_the_table_is_as_it_says_on_the_wire_and_in_the_log() {
         }
         let provoked = provocations.iter().find(|(reason, _)| *reason == row.reason);
         let (_, bytes) = provoked.unwrap_or_else(|| panic!("{} is neither provoked nor excused", row.reason));
+        let mut held = scene.prepare(row.reason).await;
         let mut client = Client::connect(addr).await;
         client.send(bytes).await;
         let response = client.response().await;
+        if held.take().is_some() {
+            eventually("the connection is free again", async || scene.origin.abandoned() > 0).await;
+        }
         check_response(&row, &response);
         let request_id = response.header("x-request-id").unwrap().to_owned();
         eventually(&format!("{} is logged", row.reason), async || is_logged(&scene.binary, &row, &request_id)).await;

@@ -11,6 +11,7 @@ mod hardening;
 mod headers;
 mod metrics;
 mod outage;
+mod overload;
 mod panics;
 mod restart;
 mod rooms;

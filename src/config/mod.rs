@@ -267,6 +267,13 @@ fn forward(
         |flag, value: &Option<String>, default, range| mistakes.duration(flag, value.as_ref(), default, range);
     forward::Settings {
         upstream: mistakes.or_default("upstream", origin.upstream.as_ref(), placeholder, values::upstream),
+        max_connections: mistakes.number(
+            "max-upstream-connections",
+            limits.max_upstream_connections.as_ref(),
+            1024,
+            1..=1_000_000,
+        ),
+        max_waiting: mistakes.number("max-waiting-requests", limits.max_waiting_requests.as_ref(), 1024, 0..=1_000_000),
         connect_timeout: duration(
             "upstream-connect-timeout",
             &limits.upstream_connect_timeout,

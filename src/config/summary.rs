@@ -94,6 +94,8 @@ fn limits(config: &Config, line: &mut Line) {
     line.tell("max_header_size", server.max_header_size);
     line.tell("max_body_size", forward.max_body_size.map_or_else(|| "none".to_owned(), |size| size.to_string()));
     line.tell("min_body_rate", forward.min_body_rate);
+    line.tell("max_upstream_connections", forward.max_connections);
+    line.tell("max_waiting_requests", forward.max_waiting);
     line.time("upstream_connect_timeout", forward.connect_timeout);
     line.time("upstream_timeout", forward.response_timeout);
     line.time("upstream_idle_timeout", forward.idle_timeout);

@@ -14,10 +14,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::places::Place;
 use crate::denial::Denial;
 
 /// Connects to the origin; its name is resolved anew.
-pub(super) async fn connect(upstream: &Authority, limit: Duration) -> Result<OriginIo, Denial> {
+pub(super) async fn connect(upstream: &Authority, limit: Duration, place: Place) -> Result<OriginIo, Denial> {
     // Brackets are a URI's, not an address's.
     let host = upstream.host().trim_start_matches('[').trim_end_matches(']');
     let port = upstream.port_u16().unwrap_or(80);
@@ -28,7 +29,7 @@ pub(super) async fn connect(upstream: &Authority, limit: Duration) -> Result<Ori
         Err(_elapsed) => return Err(unreachable(upstream, &format!("no connection within {} s", limit.as_secs_f32()))),
     };
     stream.set_nodelay(true).map_err(|error| unreachable(upstream, &error.to_string()))?;
-    Ok(OriginIo { socket: Rc::new(RefCell::new(stream)), received: Rc::default() })
+    Ok(OriginIo { socket: Rc::new(RefCell::new(stream)), received: Rc::default(), _place: place })
 }
 
 fn unreachable(upstream: &Authority, cause: &str) -> Denial {
@@ -40,6 +41,8 @@ fn unreachable(upstream: &Authority, cause: &str) -> Denial {
 pub(super) struct OriginIo {
     socket: Rc<RefCell<TcpStream>>,
     received: Rc<Cell<bool>>,
+    /// Behind the socket: it is free when that is closed.
+    _place: Place,
 }
 
 /// A look at the socket, which does not keep it open.
@@ -123,13 +126,16 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
+    use crate::forward::places::{Entry, Places};
 
     #[tokio::test]
     async fn a_socket_is_quiet_until_the_kernel_has_something_for_it() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let upstream = Authority::try_from(listener.local_addr().unwrap().to_string()).unwrap();
+        let worker = Places::new(1, 0).join();
         for bytes in [b"HTTP/1.1 200 OK".as_slice(), b""] {
-            let io = connect(&upstream, Duration::from_secs(5)).await.unwrap();
+            let Entry::Free(place) = worker.enter() else { panic!("the one before is closed") };
+            let io = connect(&upstream, Duration::from_secs(5), place).await.unwrap();
             let (mut origin, _) = listener.accept().unwrap();
             let watch = io.watch();
             assert!(watch.is_quiet());

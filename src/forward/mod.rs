@@ -1,10 +1,12 @@
 //! To the origin and back.
 
+mod admission;
 mod body;
 mod connect;
 mod hop_by_hop;
 mod identity;
 mod pace;
+mod places;
 mod pool;
 mod relay;
 mod request_head;
@@ -23,6 +25,7 @@ use ipnet::IpNet;
 
 use self::body::{Cut, Exchange, Limits, RequestBody};
 pub use self::body::{ResponseBody, ResponseCut};
+pub use self::places::{Places, Usage};
 pub use self::pool::PoolCounters;
 use self::pool::{Failure, Lease, Pool};
 use self::request_head::HeadWriter;
@@ -36,7 +39,11 @@ use crate::policy::Permit;
 pub struct Settings {
     /// Host and port of the origin; the name is resolved at each connect.
     pub upstream: Authority,
-    /// How long a connect may take.
+    /// The most connections at a time, over all workers.
+    pub max_connections: usize,
+    /// How many requests may wait for one when all are in use, over all workers.
+    pub max_waiting: usize,
+    /// How long a connect may take, and the wait for one before it.
     pub connect_timeout: Duration,
     /// How long the response header may take, from the last byte of the request body.
     pub response_timeout: Duration,
@@ -101,11 +108,11 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Needs a local runtime, in which its connections live.
-    pub fn new(settings: &Settings, deadlines: &Deadlines) -> Self {
+    /// Needs a local runtime, in which its connections live. `places` are those of all workers.
+    pub fn new(settings: &Settings, places: &Places, deadlines: &Deadlines) -> Self {
         Self {
             head: Rc::new(HeadWriter::new(settings)),
-            pool: Pool::new(settings, deadlines),
+            pool: Pool::new(settings, places, deadlines),
             deadlines: deadlines.clone(),
             limits: Limits {
                 idle: settings.stream_idle_timeout,
@@ -185,7 +192,7 @@ impl Outbound<'_> {
             let mut lease = match idle.take() {
                 Some(lease) => lease,
                 // Boxed, so that a request with a pooled connection does not carry the state of connecting.
-                None => Box::pin(self.upstream.pool.connect()).await?,
+                None => Box::pin(self.upstream.pool.lease(exchange)).await?,
             };
             match lease.send(request).await {
                 Ok(response) => return Ok((response, lease)),

@@ -18,8 +18,10 @@ use hyper_util::rt::TokioIo;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use super::admission::{Admission, Turn};
 use super::body::{Exchange, RequestBody};
 use super::connect::{OriginIo, Watch, connect};
+use super::places::{Place, Places};
 use super::relay::Relay;
 use crate::counter::Counter;
 use crate::deadline::{Deadline, Deadlines};
@@ -52,6 +54,7 @@ struct Connections {
     idle: RefCell<Vec<Idle>>,
     /// When the oldest of them has been idle for too long.
     prune: Deadline,
+    admission: Admission<Connection>,
     counters: Arc<PoolCounters>,
 }
 
@@ -122,6 +125,11 @@ fn log_end(ended: hyper::Result<()>) {
 }
 
 impl Connection {
+    /// Whether the origin has nothing to say before it is asked.
+    fn is_fit(&self) -> bool {
+        self.sender.is_ready() && self.watch.is_quiet()
+    }
+
     /// Waits until another request may be sent; whether one may.
     async fn ready(&mut self) -> bool {
         let Self { sender, driver, .. } = self;
@@ -156,16 +164,18 @@ pub(super) struct Failure {
 
 impl Pool {
     /// An empty pool. Needs a local runtime, in which its connections live.
-    pub(super) fn new(settings: &super::Settings, deadlines: &Deadlines) -> Self {
+    pub(super) fn new(settings: &super::Settings, places: &Places, deadlines: &Deadlines) -> Self {
         let connections = Rc::new(Connections {
             upstream: settings.upstream.clone(),
             connect_timeout: settings.connect_timeout,
             idle_timeout: settings.idle_timeout,
             idle: RefCell::default(),
             prune: deadlines.deadline(),
+            admission: Admission::new(places.join()),
             counters: Arc::default(),
         });
         tokio::task::spawn_local(prune(Rc::clone(&connections)));
+        tokio::task::spawn_local(attend(Rc::clone(&connections)));
         Self(connections)
     }
 
@@ -178,18 +188,42 @@ impl Pool {
         let mut idle = self.0.idle.borrow_mut();
         let now = Instant::now();
         while let Some(Idle { connection, since }) = idle.pop() {
-            if now < since + self.0.idle_timeout && connection.sender.is_ready() && connection.watch.is_quiet() {
-                connection.watch.begin();
-                self.0.counters.reused.add(1);
-                return Some(Lease { connection, pool: Rc::downgrade(&self.0), is_fresh: false });
+            self.0.admission.idle(idle.len());
+            if now < since + self.0.idle_timeout && connection.is_fit() {
+                return Some(self.again(connection));
             }
         }
         None
     }
 
-    /// A new connection.
-    pub(super) async fn connect(&self) -> Result<Lease, Denial> {
-        let io = connect(&self.0.upstream, self.0.connect_timeout).await?;
+    /// A connection when none is idle: a new one, or one that is put back while this request waits for it.
+    pub(super) async fn lease(&self, exchange: &Exchange) -> Result<Lease, Denial> {
+        let pool = &self.0;
+        let admitted = pool.admission.admit(|| {
+            // The origin knows nothing of this request: its time does not pass.
+            exchange.deadline().disarm();
+            let deadline = exchange.deadline().another();
+            deadline.arm(Instant::now() + pool.connect_timeout);
+            (deadline, pool.connect_timeout)
+        });
+        let turn = admitted.await?;
+        if exchange.is_complete() {
+            exchange.complete();
+        }
+        match turn {
+            Turn::Again(connection) => Ok(self.again(connection)),
+            Turn::New(place) => self.connect(place).await,
+        }
+    }
+
+    fn again(&self, connection: Connection) -> Lease {
+        connection.watch.begin();
+        self.0.counters.reused.add(1);
+        Lease { connection, pool: Rc::downgrade(&self.0), is_fresh: false }
+    }
+
+    async fn connect(&self, place: Place) -> Result<Lease, Denial> {
+        let io = connect(&self.0.upstream, self.0.connect_timeout, place).await?;
         let watch = io.watch();
         let handshake = http1::Builder::new().max_buf_size(MAX_READ).handshake(TokioIo::new(io));
         let (sender, driver) =
@@ -272,13 +306,38 @@ impl Lease {
 
 impl Connections {
     fn put(&self, connection: Connection) {
+        if self.admission.is_wanted() {
+            // One that is not fit closes, and its place goes to who waits.
+            let fit = Some(connection).filter(Connection::is_fit);
+            if let Some(unwanted) = fit.and_then(|connection| self.admission.hand_on(connection)) {
+                self.keep(unwanted);
+            }
+            return;
+        }
+        self.keep(connection);
+    }
+
+    fn keep(&self, connection: Connection) {
         let since = Instant::now();
         let mut idle = self.idle.borrow_mut();
         if idle.is_empty() {
             self.prune.arm(since + self.idle_timeout);
         }
         idle.push(Idle { connection, since });
+        self.admission.idle(idle.len());
     }
+}
+
+/// Lets other workers have the places of idle connections, and who waits here those that others let us have.
+async fn attend(pool: Rc<Connections>) {
+    let give_up = || {
+        let mut idle = pool.idle.borrow_mut();
+        let oldest = (!idle.is_empty()).then(|| idle.remove(0));
+        pool.admission.idle(idle.len());
+        drop(idle);
+        oldest.is_some()
+    };
+    pool.admission.attend(give_up).await;
 }
 
 /// Closes what has been idle for too long.
@@ -289,6 +348,7 @@ async fn prune(pool: Rc<Connections>) {
         let mut idle = pool.idle.borrow_mut();
         let now = Instant::now();
         idle.retain(|idle| now < idle.since + pool.idle_timeout && !idle.connection.sender.is_closed());
+        pool.admission.idle(idle.len());
         if let Some(oldest) = idle.iter().map(|idle| idle.since).min() {
             pool.prune.arm(oldest + pool.idle_timeout);
         }

@@ -7,7 +7,7 @@ use crate::support::binary::Ended;
 
 const GOOD: [&str; 4] = ["--upstream", "http://127.0.0.1:3000", "--issuer", "https://issuer.example.com"];
 
-const MISTAKES: [(&str, &str); 58] = [
+const MISTAKES: [(&str, &str); 61] = [
     ("--upstream", "127.0.0.1:3000"),
     ("--upstream", "not a url"),
     ("--upstream", "ftp://127.0.0.1"),
@@ -61,6 +61,9 @@ const MISTAKES: [(&str, &str); 58] = [
     ("--jwks-refresh-cooldown", "0s"),
     ("--shutdown-grace-period", "1year"),
     ("--max-header-size", "1"),
+    ("--max-upstream-connections", "0"),
+    ("--max-upstream-connections", "many"),
+    ("--max-waiting-requests", "few"),
     ("--max-header-size", "1GiB"),
     ("--claims-header-max", "big"),
     ("--log-format", "xml"),

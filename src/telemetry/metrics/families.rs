@@ -59,6 +59,12 @@ families! {
         "Connections that were opened to the origin.";
     UPSTREAM_REUSED: Counter "claimgate_upstream_connections_reused_total" []
         "Times that an open connection to the origin was used once more.";
+    UPSTREAM_CONNECTIONS: Gauge "claimgate_upstream_connections" ["state"]
+        "Connections to the origin, by state: idle, or active (in use or being opened).";
+    UPSTREAM_WAITING: Gauge "claimgate_upstream_waiting_requests" []
+        "Requests that wait for a connection to the origin.";
+    UPSTREAM_WAITS: Counter "claimgate_upstream_waits_total" []
+        "Requests that have had to wait for a connection to the origin.";
     CLIENTS_ACCEPTED: Counter "claimgate_client_connections_accepted_total" []
         "Connections that were accepted from clients.";
     CLIENTS: Gauge "claimgate_client_connections" []
