@@ -19,7 +19,7 @@ use crate::issuer::{InvalidSettings, Issuer, Issuers, Refresher};
 use crate::policy::Policy;
 use crate::readiness::Readiness;
 pub use crate::server::Ended;
-use crate::server::{self, Connections, Handler, MakeHandler, Peer, Server};
+use crate::server::{self, Connections, Descriptors, Handler, MakeHandler, Peer, Server};
 use crate::telemetry::Observer;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::{Metrics, Samples, families};
@@ -51,6 +51,8 @@ pub struct App {
     data: TcpListener,
     health: Option<TcpListener>,
     admin: Option<TcpListener>,
+    /// What an operator should know.
+    notes: Vec<String>,
 }
 
 impl std::fmt::Debug for App {
@@ -67,7 +69,10 @@ impl App {
         let data = bind("listen", config.server.listen)?;
         let health = config.health_listen.map(|address| bind("health-listen", address)).transpose()?;
         let admin = config.admin_listen.map(|address| bind("admin-listen", address)).transpose()?;
-        Ok(Self { config, clock, issuers, data, health, admin })
+        let (clients, upstream) = (config.server.max_connections, config.forward.max_connections);
+        let shortage = Descriptors::claim().shortage(clients, upstream);
+        let notes = config.warnings().into_iter().chain(shortage).collect();
+        Ok(Self { config, clock, issuers, data, health, admin, notes })
     }
 
     /// Where requests are taken.
@@ -111,7 +116,7 @@ impl App {
                 let view = admin::View {
                     readiness: readiness.clone(),
                     issuers: issuers.clone(),
-                    notes: self.config.warnings(),
+                    notes: self.notes.clone(),
                     metrics: metrics.clone(),
                     verbose,
                 };
@@ -146,7 +151,7 @@ impl App {
             settings = %self.config.summary(),
             "claimgate serves"
         );
-        for warning in self.config.warnings() {
+        for warning in &self.notes {
             tracing::warn!("{warning}");
         }
     }
@@ -192,6 +197,7 @@ impl MakeHandler for MakeGateway {
 
 fn add_connections(samples: &mut Samples, connections: &Connections) {
     samples.count(&families::CLIENTS_ACCEPTED, &[], connections.accepted());
+    samples.count(&families::ACCEPT_FAILURES, &[], connections.failures());
     samples.count(&families::CLIENTS, &[], connections.current());
 }
 

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use crate::support::{Client, Exposition, Gate, House, Reply, client, eventually};
+use crate::support::{Binary, Client, Exposition, Gate, House, Issuer, Origin, Reply, client, eventually};
 
 const OPEN: [&str; 2] = ["--skip-auth-route", "/*"];
-/// What is begun and does not end before the origin's release.
+/// What is begun and does not end before [`Origin::release`].
 const BEGUN: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no";
 
 async fn house(flags: &[&str]) -> House {
@@ -246,4 +246,68 @@ async fn an_idle_connection_to_the_origin_is_closed_and_counts_no_more() {
     }
     let keeps_none = async || house.origin.open() == 0 && connections(&house.gate).await == (0.0, 0.0);
     eventually("the pool keeps none of them", keeps_none).await;
+}
+
+fn with_limit(limit: &str) -> (Issuer, Origin, Binary) {
+    let (issuer, origin) = (Issuer::start(), Origin::start());
+    let (issuer_url, origin_url) = (issuer.url(), origin.url());
+    let house = ["--issuer", &*issuer_url, "--upstream", &*origin_url, "--upstream-idle-timeout", "10ms"];
+    let binary = Binary::start_with_limit(limit, &[&house[..], &OPEN, &["--workers", "1"]].concat());
+    (issuer, origin, binary)
+}
+
+#[tokio::test]
+async fn it_takes_all_descriptors_that_it_may_have_and_says_when_those_are_too_few() {
+    for (limit, is_short) in [("-S -n 40", false), ("-n 2000", true)] {
+        let (_issuer, origin, binary) = with_limit(limit);
+        let addr = binary.addr().await;
+        let mut clients = Vec::new();
+        for _ in 0..60 {
+            let mut client = Client::connect(addr).await;
+            client.send(client::request("GET", "/", None, "")).await;
+            clients.push(client);
+        }
+        for client in &mut clients {
+            assert_eq!(client.response().await.status, 200, "{limit}");
+        }
+        let says = async || binary.stderr().iter().any(|line| line.contains("file descriptors are too few"));
+        if is_short {
+            eventually("it says so", says).await;
+        } else {
+            assert!(!says().await, "{limit}");
+        }
+        assert_eq!(origin.begun(), 60);
+    }
+}
+
+#[tokio::test]
+async fn out_of_descriptors_it_says_so_and_goes_on_when_there_are_some_again() {
+    let (_issuer, origin, binary) = with_limit("-n 40");
+    let addr = binary.addr().await;
+    let request = client::request("GET", "/", None, "");
+    assert_eq!(client::exchange(addr, &request).await.status, 200);
+    eventually("no connection to the origin is kept", async || origin.open() == 0).await;
+
+    let mut clients = Vec::new();
+    for _ in 0..60 {
+        clients.push(Client::connect(addr).await);
+    }
+    let failures = async || binary.log().iter().filter(|line| line.to_string().contains("accepting failed")).count();
+    eventually("it says so", async || failures().await > 0).await;
+    // Who was accepted is told that it is not the origin's fault.
+    let first = &mut clients[0];
+    first.send(&request).await;
+    is_refused(first).await;
+    let begun = origin.begun();
+    // A descriptor that becomes free is the next client's; that one waits for its turn.
+    let mut waits = clients.pop().unwrap();
+    waits.send(&request).await;
+    drop(clients);
+    assert_eq!(waits.response().await.status, 200);
+    for _ in 0..5 {
+        assert_eq!(client::exchange(addr, &request).await.status, 200);
+    }
+    assert_eq!(origin.begun(), begun + 6);
+    let scrape = Exposition::scrape(binary.admin_addr().await).await;
+    assert!(scrape.value("claimgate_accept_failures_total") >= 1.0, "an admin that has no descriptor cannot ask");
 }

@@ -14,7 +14,7 @@ use crate::denial::Denial;
 mod tests;
 
 /// When a refused request is worth another try. What is in use now may be free in a moment; nobody knows.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The requests of one worker that wait for a connection `C`.
 #[derive(Debug)]

@@ -9,11 +9,13 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::uri::Authority;
+use rustix::io::Errno;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::admission::RETRY_AFTER;
 use super::places::Place;
 use crate::denial::Denial;
 
@@ -25,11 +27,22 @@ pub(super) async fn connect(upstream: &Authority, limit: Duration, place: Place)
     let connected = timeout(limit, TcpStream::connect((host, port))).await;
     let stream = match connected {
         Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return Err(unreachable(upstream, &error.to_string())),
+        Ok(Err(error)) => return Err(failed(upstream, &error)),
         Err(_elapsed) => return Err(unreachable(upstream, &format!("no connection within {} s", limit.as_secs_f32()))),
     };
     stream.set_nodelay(true).map_err(|error| unreachable(upstream, &error.to_string()))?;
     Ok(OriginIo { socket: Rc::new(RefCell::new(stream)), received: Rc::default(), _place: place })
+}
+
+/// Descriptors that have run out are no fault of the origin's.
+fn failed(upstream: &Authority, error: &io::Error) -> Denial {
+    match Errno::from_io_error(error) {
+        Some(Errno::MFILE | Errno::NFILE) => Denial::Overloaded {
+            retry_after: RETRY_AFTER,
+            limit: format!("no connection to the origin: {error}").into(),
+        },
+        _ => unreachable(upstream, &error.to_string()),
+    }
 }
 
 fn unreachable(upstream: &Authority, cause: &str) -> Denial {

@@ -56,20 +56,33 @@ pub struct Server {
     workers: Vec<Handle>,
     next: usize,
     fewer: Arc<Notify>,
-    accepted: Arc<Counter>,
+    accepts: Arc<Accepts>,
+    is_failing: bool,
+}
+
+/// What became of what the kernel had for us.
+#[derive(Debug, Default)]
+struct Accepts {
+    done: Counter,
+    failed: Counter,
 }
 
 /// The connections of a server, for whoever looks at them from elsewhere.
 #[derive(Debug)]
 pub struct Connections {
     workers: Vec<Arc<Load>>,
-    accepted: Arc<Counter>,
+    accepts: Arc<Accepts>,
 }
 
 impl Connections {
     /// How many there were so far.
     pub fn accepted(&self) -> u64 {
-        self.accepted.value()
+        self.accepts.done.value()
+    }
+
+    /// How often one could not be accepted, for want of descriptors or memory.
+    pub fn failures(&self) -> u64 {
+        self.accepts.failed.value()
     }
 
     /// How many there are.
@@ -86,13 +99,13 @@ impl Server {
             .map(|index| Handle::start(index, make.clone(), &settings, &fewer))
             .collect::<io::Result<_>>()?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        Ok(Self { settings, listener, workers, next: 0, fewer, accepted: Arc::default() })
+        Ok(Self { settings, listener, workers, next: 0, fewer, accepts: Arc::default(), is_failing: false })
     }
 
     /// Its connections.
     pub fn connections(&self) -> Connections {
         let workers = self.workers.iter().map(Handle::watch).collect();
-        Connections { workers, accepted: Arc::clone(&self.accepted) }
+        Connections { workers, accepts: Arc::clone(&self.accepts) }
     }
 
     /// Serves until `shutdown`, then ends: announced for the drain delay, idle connections closed, the rest awaited for
@@ -124,7 +137,7 @@ impl Server {
             }
             match self.listener.accept().await {
                 Ok((stream, address)) => self.hand_over(stream, address),
-                Err(error) => pause(&error).await,
+                Err(error) => self.pause(&error).await,
             }
             if self.workers.iter().any(Handle::is_lost) {
                 return;
@@ -133,7 +146,8 @@ impl Server {
     }
 
     fn hand_over(&mut self, stream: TcpStream, address: SocketAddr) {
-        self.accepted.add(1);
+        self.accepts.done.add(1);
+        self.is_failing = false;
         let stream = match stream.set_nodelay(true).and_then(|()| stream.into_std()) {
             Ok(stream) => stream,
             Err(error) => {
@@ -150,6 +164,20 @@ impl Server {
             self.next = (at + 1) % count;
             worker.serve(stream, Peer::new(address.ip()));
         }
+    }
+
+    /// A client that went away before it was accepted costs nothing; anything else is ours, and lasts a while.
+    async fn pause(&mut self, error: &io::Error) {
+        if error.kind() == io::ErrorKind::ConnectionAborted {
+            return;
+        }
+        self.accepts.failed.add(1);
+        // Once, not ten times a second for as long as it lasts.
+        if !std::mem::replace(&mut self.is_failing, true) {
+            let pause = ACCEPT_PAUSE.as_millis();
+            tracing::warn!(%error, "accepting failed; trying every {pause} ms until it succeeds");
+        }
+        sleep(ACCEPT_PAUSE).await;
     }
 
     fn advance(&self, stage: Stage) {
@@ -184,13 +212,4 @@ async fn all_ended(workers: &mut [Handle]) {
     for worker in workers {
         worker.ended().await;
     }
-}
-
-/// A client that went away before it was accepted costs nothing; anything else is ours, and lasts a while.
-async fn pause(error: &io::Error) {
-    if error.kind() == io::ErrorKind::ConnectionAborted {
-        return;
-    }
-    tracing::warn!(%error, "accepting failed; trying again in {} ms", ACCEPT_PAUSE.as_millis());
-    sleep(ACCEPT_PAUSE).await;
 }

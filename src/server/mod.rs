@@ -4,6 +4,7 @@
 //! and a [`Handler`] of its own, so that nothing on the path of a request is shared or locked.
 
 mod connection;
+mod descriptors;
 mod io;
 mod listener;
 mod shutdown;
@@ -19,6 +20,7 @@ use http::{HeaderValue, Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 
+pub use self::descriptors::Descriptors;
 pub use self::listener::{Connections, Ended, Server, bind};
 use crate::deadline::Deadlines;
 use crate::denial::Denial;

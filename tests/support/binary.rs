@@ -10,6 +10,8 @@ use serde_json::Value;
 
 use super::eventually;
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_claimgate");
+
 /// The process. Dropping it kills it.
 #[derive(Debug)]
 pub(crate) struct Binary {
@@ -35,8 +37,11 @@ pub(crate) struct Ended {
 impl Binary {
     /// Starts it with these arguments alone, and an environment of nothing but `env`.
     pub(crate) fn spawn(arguments: &[&str], env: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_claimgate"))
-            .args(arguments)
+        Self::run_as(Command::new(PROGRAM).args(arguments), env)
+    }
+
+    fn run_as(command: &mut Command, env: &[(&str, &str)]) -> Self {
+        let mut child = command
             .env_clear()
             .envs(env.iter().copied())
             .stdin(Stdio::null())
@@ -56,10 +61,13 @@ impl Binary {
 
     /// Starts it on a free port, with JSON logs and these flags beside.
     pub(crate) fn start(flags: &[&str]) -> Self {
-        let usual = [("--listen", "127.0.0.1:0"), ("--admin-listen", "127.0.0.1:0"), ("--log-format", "json")];
-        let usual = usual.into_iter().filter(|(flag, _)| !flags.contains(flag));
-        let arguments: Vec<_> = usual.flat_map(|(flag, value)| [flag, value]).chain(flags.iter().copied()).collect();
-        Self::spawn(&arguments, &[])
+        Self::spawn(&usual(flags), &[])
+    }
+
+    /// The same with this limit of a shell's `ulimit`.
+    pub(crate) fn start_with_limit(limit: &str, flags: &[&str]) -> Self {
+        let script = format!("ulimit {limit}; exec \"$0\" \"$@\"");
+        Self::run_as(Command::new("/bin/sh").args(["-c", &script, PROGRAM]).args(usual(flags)), &[])
     }
 
     /// Runs it to its end.
@@ -157,6 +165,13 @@ impl Drop for Binary {
         let panicked: Vec<_> = self.stderr().into_iter().filter(|line| line.contains("panicked")).collect();
         assert!(panicked.is_empty(), "the binary panicked: {panicked:?}");
     }
+}
+
+/// Free ports, JSON logs and these flags.
+fn usual<'f>(flags: &[&'f str]) -> Vec<&'f str> {
+    let usual = [("--listen", "127.0.0.1:0"), ("--admin-listen", "127.0.0.1:0"), ("--log-format", "json")];
+    let usual = usual.into_iter().filter(|(flag, _)| !flags.contains(flag));
+    usual.flat_map(|(flag, value)| [flag, value]).chain(flags.iter().copied()).collect()
 }
 
 fn read_lines(

@@ -67,6 +67,8 @@ families! {
         "Requests that have had to wait for a connection to the origin.";
     CLIENTS_ACCEPTED: Counter "claimgate_client_connections_accepted_total" []
         "Connections that were accepted from clients.";
+    ACCEPT_FAILURES: Counter "claimgate_accept_failures_total" []
+        "Times that no connection could be accepted, for want of file descriptors or memory.";
     CLIENTS: Gauge "claimgate_client_connections" []
         "Connections of clients that are open.";
     CACHE_HITS: Counter "claimgate_token_cache_hits_total" ["verdict"]
