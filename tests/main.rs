@@ -18,6 +18,7 @@ mod rooms;
 mod rotation;
 mod shutdown;
 mod signature;
+mod slow;
 mod support;
 mod vectors;
 mod wire;

@@ -1,0 +1,76 @@
+//! Peers that take their time with the intent to hold what they hold: each is let go by its own limit.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use crate::support::{Client, House, Reply, client, eventually};
+
+fn post(house: &House, length: u64) -> String {
+    let fields = format!("Content-Length: {length}\r\n");
+    client::request("POST", "/", Some(&house.issuer.token().sign()), &fields)
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_its_answer_is_let_go_and_the_origin_too() {
+    let house = House::start(&["--stream-idle-timeout", "300ms"]).await;
+    house.origin.reply(Reply::pattern(1 << 30));
+    let mut client = Client::connect(house.gate.addr()).await;
+    client.send(client::request("GET", "/", Some(&house.issuer.token().sign()), "")).await;
+    eventually("the origin is let go", async || house.origin.abandoned() == 1).await;
+    assert!(house.origin.written() < 64 << 20, "{} bytes were taken", house.origin.written());
+    eventually("the client is", async || client.is_reset()).await;
+}
+
+#[tokio::test]
+async fn an_origin_that_does_not_take_a_body_is_a_504() {
+    let house = House::start(&["--stream-idle-timeout", "300ms", "--upstream-timeout", "1h"]).await;
+    house.origin.reply(Reply::early("").hold());
+    let mut client = Client::connect(house.gate.addr()).await;
+    client.send(post(&house, 1 << 30)).await;
+    // More than all buffers on the way hold, and no more once there is an answer.
+    let block = vec![0; 64 * 1024];
+    eventually("there is an answer", async || {
+        while client.send_at_once(&block).is_some() {}
+        timeout(Duration::from_millis(1), client.some_or_end()).await.is_ok()
+    })
+    .await;
+    let response = client.response().await;
+    assert_eq!((response.status, &*response.denial().reason), (504, "upstream_timeout"));
+    house.origin.release();
+    eventually("the origin is let go", async || house.origin.open() == 0).await;
+}
+
+#[tokio::test]
+async fn a_body_that_drips_is_refused_however_often_a_byte_comes() {
+    // 30 s are every body's; then a kilobyte in 10 s is the least.
+    let house = House::start(&[]).await;
+    let (mut slow, mut steady) = (Client::connect(house.gate.addr()).await, Client::connect(house.gate.addr()).await);
+    slow.send(post(&house, 1_000_000)).await;
+    steady.send(post(&house, 1_000_000)).await;
+    let (start, mut sent) = (Instant::now(), 0);
+    while timeout(Duration::from_millis(250), slow.some_or_end()).await.is_err() {
+        assert!(start.elapsed() < Duration::from_mins(1), "it goes on for ever");
+        slow.try_send("x").await;
+        steady.send(vec![b'x'; 100]).await;
+        sent += 100;
+    }
+    let response = slow.response().await;
+    assert_eq!((response.status, &*response.denial().reason), (408, "request_timeout"));
+    assert!(slow.is_closed().await);
+    for _ in 0..100 {
+        steady.send(vec![b'x'; (1_000_000 - sent) / 100]).await;
+    }
+    steady.send(vec![b'x'; (1_000_000 - sent) % 100]).await;
+    assert_eq!(steady.response().await.status, 200, "one that is fast enough goes on");
+}
+
+#[tokio::test]
+async fn a_smaller_limit_for_heads_holds_too() {
+    let house = House::start(&["--skip-auth-route", "/*", "--max-header-size", "8KiB"]).await;
+    for (size, status) in [(8 * 1024, 200), (8 * 1024 + 1, 431)] {
+        let rest = client::request("GET", "/", None, "X: \r\n").len();
+        let head = client::request("GET", "/", None, &format!("X: {}\r\n", "a".repeat(size - rest)));
+        assert_eq!(client::exchange(house.gate.addr(), &head).await.status, status, "{size} bytes");
+    }
+}
