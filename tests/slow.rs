@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use crate::support::{Client, House, Reply, client, eventually};
+use crate::support::{Binary, Client, Exposition, House, Issuer, Origin, Reply, client, eventually};
 
 fn post(house: &House, length: u64) -> String {
     let fields = format!("Content-Length: {length}\r\n");
@@ -72,5 +72,36 @@ async fn a_smaller_limit_for_heads_holds_too() {
         let rest = client::request("GET", "/", None, "X: \r\n").len();
         let head = client::request("GET", "/", None, &format!("X: {}\r\n", "a".repeat(size - rest)));
         assert_eq!(client::exchange(house.gate.addr(), &head).await.status, status, "{size} bytes");
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_end_holds_little_more_than_what_it_brings() {
+    let (issuer, origin) = (Issuer::start(), Origin::start());
+    let binary = Binary::start(&["--issuer", &issuer.url(), "--upstream", &origin.url(), "--workers", "1"]);
+    let addr = binary.addr().await;
+    let head = client::request("GET", "/", Some(&"a".repeat(848)), "");
+    assert_eq!(client::exchange(addr, &head).await.status, 401);
+    let before = binary.memory("VmHWM");
+    let mut clients = Vec::new();
+    for _ in 0..500 {
+        let mut client = Client::connect(addr).await;
+        client.send(&head[..head.len() - 2]).await;
+        clients.push(client);
+    }
+    let admin = binary.admin_addr().await;
+    eventually("all of them are here", async || {
+        Exposition::scrape(admin).await.value("claimgate_client_connections") >= 500.0
+    })
+    .await;
+    for client in &mut clients {
+        client.send("\r").await;
+    }
+    assert_eq!(client::exchange(addr, &head).await.status, 401, "behind all of them");
+    let growth = binary.memory("VmHWM") - before;
+    assert!(growth < 4 * 1024, "{growth} KiB for 500 heads of a kilobyte");
+    for client in &mut clients {
+        client.send("\n").await;
+        assert_eq!(client.response().await.status, 401);
     }
 }

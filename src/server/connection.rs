@@ -24,8 +24,9 @@ pub(super) async fn serve<H: Handler>(stream: TcpStream, peer: Peer, worker: Rc<
     let peer = Rc::new(peer);
     let connection = Rc::new(worker.connection(stream));
     let watch = worker.drain.watch();
-    // hyper's buffers are made for a client that speaks: one that is silent, at first or later, goes without.
-    while has_begun(&connection, &watch).await {
+    // hyper's buffers are made for a client that has said what it wants: one that is silent, at first or later, or takes
+    // its time, goes without.
+    while has_head(&connection, &watch).await {
         let speaking = Box::pin(serve_while_speaking(&connection, &watch, &peer, &worker));
         if speaking.await == Pause::End {
             return;
@@ -83,12 +84,12 @@ async fn serve_while_speaking<H: Handler>(
     .await
 }
 
-/// Waits for the first byte: within the time of a first head, or of an idle connection.
-async fn has_begun(connection: &Connection, watch: &Watch) -> bool {
+/// Waits for a head: within the time of a first one, or of an idle connection and then of a head.
+async fn has_head(connection: &Connection, watch: &Watch) -> bool {
     poll_fn(|cx| {
-        // A byte that is here is answered, even when idle connections are being closed.
-        if connection.poll_begun(cx).is_ready() {
-            return Poll::Ready(true);
+        // A request that is here is answered, even when idle connections are being closed.
+        if let Poll::Ready(has_head) = connection.poll_head(cx) {
+            return Poll::Ready(has_head);
         }
         if watch.stage(cx) >= Stage::CloseIdle {
             return Poll::Ready(false);

@@ -122,9 +122,17 @@ impl Connection {
         is_between && !self.is_write_stalled.get()
     }
 
-    /// Waits for the first byte.
-    pub(super) fn poll_begun(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.stream.borrow().poll_read_ready(cx).map(drop)
+    /// Waits until a head is complete, or refused; `false` when the client goes away before.
+    pub(super) fn poll_head(&self, cx: &mut Context<'_>) -> Poll<bool> {
+        while self.wire.borrow().is_between() {
+            if !matches!(ready!(self.poll_fill(cx)), Ok(1..)) {
+                return Poll::Ready(false);
+            }
+            if self.phase.get() == Phase::Silent {
+                self.enter(Phase::Head);
+            }
+        }
+        Poll::Ready(true)
     }
 
     /// Ready when the client goes away before its answer is written. What else comes meanwhile is kept for later.
