@@ -1,6 +1,7 @@
 //! The writer and its readers together, with a real issuer on a port of its own.
 
 mod disk;
+mod refresh;
 mod tls;
 
 use std::collections::HashMap;
