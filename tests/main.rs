@@ -6,6 +6,7 @@ mod cli;
 mod clock_skew;
 mod credentials;
 mod denials;
+mod faults;
 mod forwarding;
 mod hardening;
 mod headers;

@@ -31,7 +31,7 @@ pub(super) async fn connect(upstream: &Authority, limit: Duration, place: Place)
         Err(_elapsed) => return Err(unreachable(upstream, &format!("no connection within {} s", limit.as_secs_f32()))),
     };
     stream.set_nodelay(true).map_err(|error| unreachable(upstream, &error.to_string()))?;
-    Ok(OriginIo { socket: Rc::new(RefCell::new(stream)), received: Rc::default(), _place: place })
+    Ok(OriginIo { socket: Rc::new(RefCell::new(stream)), received: Rc::default(), was_reset: false, _place: place })
 }
 
 /// Descriptors that have run out are no fault of the origin's.
@@ -54,6 +54,8 @@ fn unreachable(upstream: &Authority, cause: &str) -> Denial {
 pub(super) struct OriginIo {
     socket: Rc<RefCell<TcpStream>>,
     received: Rc<Cell<bool>>,
+    /// Writing found it so. The kernel tells but once, and reading would find the end of an orderly close.
+    was_reset: bool,
     /// Behind the socket: it is free when that is closed.
     _place: Place,
 }
@@ -68,6 +70,17 @@ pub(super) struct Watch {
 impl OriginIo {
     pub(super) fn watch(&self) -> Watch {
         Watch { socket: Rc::downgrade(&self.socket), received: Rc::clone(&self.received) }
+    }
+
+    /// An origin that has closed takes no more, but may have answered before: its answer is there to be read, and after
+    /// it the end. An error here would be the end of the exchange at once.
+    fn thrown_away(&mut self, written: io::Result<usize>, length: usize) -> io::Result<usize> {
+        let kind = written.as_ref().err().map(io::Error::kind);
+        self.was_reset |= kind == Some(io::ErrorKind::ConnectionReset);
+        match kind {
+            Some(io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => Ok(length),
+            _ => written,
+        }
     }
 }
 
@@ -97,6 +110,8 @@ impl AsyncRead for OriginIo {
         ready!(Pin::new(&mut *self.socket.borrow_mut()).poll_read(cx, buffer))?;
         if buffer.filled().len() > before {
             self.received.set(true);
+        } else if self.was_reset {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
         Poll::Ready(Ok(()))
     }
@@ -104,7 +119,8 @@ impl AsyncRead for OriginIo {
 
 impl AsyncWrite for OriginIo {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.socket.borrow_mut()).poll_write(cx, bytes)
+        let written = ready!(Pin::new(&mut *self.socket.borrow_mut()).poll_write(cx, bytes));
+        Poll::Ready(self.get_mut().thrown_away(written, bytes.len()))
     }
 
     fn poll_write_vectored(
@@ -112,12 +128,16 @@ impl AsyncWrite for OriginIo {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let socket = &mut *self.socket.borrow_mut();
-        match slices {
-            // What a request without a body is; the kernel takes it faster so.
-            [slice] => Pin::new(socket).poll_write(cx, slice),
-            slices => Pin::new(socket).poll_write_vectored(cx, slices),
-        }
+        let written = {
+            let socket = &mut *self.socket.borrow_mut();
+            match slices {
+                // What a request without a body is; the kernel takes it faster so.
+                [slice] => Pin::new(socket).poll_write(cx, slice),
+                slices => Pin::new(socket).poll_write_vectored(cx, slices),
+            }
+        };
+        let length = slices.iter().map(|slice| slice.len()).sum();
+        Poll::Ready(self.get_mut().thrown_away(ready!(written), length))
     }
 
     fn is_write_vectored(&self) -> bool {

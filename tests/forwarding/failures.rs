@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::{Client, House, Reply, client, eventually};
+use crate::support::{Client, House, Reply, client, eventually, reserve};
 
 async fn refusal(house: &House) -> (u16, String) {
     let response = house.get("/", &house.issuer.token().sign()).await;
@@ -15,10 +15,7 @@ async fn refusal(house: &House) -> (u16, String) {
 
 #[tokio::test]
 async fn an_origin_that_cannot_be_reached_is_a_502() {
-    // Bound and never listening: nobody else can have the port, and nobody answers.
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
-    let addr = socket.local_addr().unwrap().as_socket().unwrap();
+    let (_reserved, addr) = reserve();
     let house = House::start(&["--upstream", &format!("http://{addr}")]).await;
     assert_eq!(refusal(&house).await, (502, "upstream_unreachable".to_owned()));
 }

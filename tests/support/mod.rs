@@ -21,6 +21,7 @@ pub(crate) use self::gate::Gate;
 pub(crate) use self::issuer::Issuer;
 pub(crate) use self::key::Key;
 pub(crate) use self::origin::{Origin, Reply};
+pub(crate) use self::server::reserve;
 pub(crate) use self::token::{Token, now};
 
 /// The longest that anything is waited for.

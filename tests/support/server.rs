@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::thread::JoinHandle;
 
+use socket2::{Domain, Socket, Type};
 use tokio::sync::oneshot;
 
 /// A server on a thread of its own. Dropping it stops the server and raises its panics.
@@ -38,8 +39,25 @@ impl Drop for Server {
 
 /// A listener on a free port of the loopback.
 pub(super) fn listen() -> (TcpListener, SocketAddr) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.set_nonblocking(true).unwrap();
+    let listener = listen_at((Ipv4Addr::LOCALHOST, 0).into());
     let addr = listener.local_addr().unwrap();
     (listener, addr)
+}
+
+/// A listener at this address.
+pub(super) fn listen_at(addr: SocketAddr) -> TcpListener {
+    // The standard library sets SO_REUSEADDR.
+    let listener = TcpListener::bind(addr).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    listener
+}
+
+/// A free port of the loopback, refusing connections until somebody listens there, and nobody else's for as long as the
+/// socket lives.
+pub(crate) fn reserve() -> (Socket, SocketAddr) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_reuse_address(true).unwrap();
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    let addr = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, addr)
 }

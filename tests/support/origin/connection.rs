@@ -26,14 +26,20 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) async fn run(mut self, state: Arc<Mutex<State>>, mut released: watch::Receiver<usize>) {
-        while let Ok(mut received) = self.read_request_head().await {
-            let reply = {
-                let mut state = state.lock().unwrap();
-                state.begun += 1;
-                let by_path = state.by_path.get(&received.target).cloned();
-                by_path.unwrap_or_else(|| state.default.clone())
+    pub(super) async fn run(
+        mut self,
+        state: Arc<Mutex<State>>,
+        mut released: watch::Receiver<usize>,
+        mut dismissals: watch::Receiver<usize>,
+    ) {
+        for count in 0.. {
+            dismissals.mark_unchanged();
+            let head = tokio::select! {
+                head = self.read_request_head() => head,
+                _ = dismissals.changed(), if count > 0 => break,
             };
+            let Ok(mut received) = head else { break };
+            let reply = state.lock().unwrap().reply_to(&received.target);
             let outcome = self.play(&reply, &mut received, &mut released, &state).await;
             let mut state = state.lock().unwrap();
             if !received.is_complete {

@@ -4,7 +4,7 @@ mod connection;
 mod pattern;
 mod reply;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -17,7 +17,7 @@ use self::connection::Connection;
 pub(crate) use self::pattern::{is_pattern, pattern};
 pub(crate) use self::reply::Reply;
 use super::eventually;
-use super::server::{Server, listen};
+use super::server::{Server, listen_at, reserve};
 
 /// An origin. Dropping it stops it.
 #[derive(Debug)]
@@ -25,12 +25,18 @@ pub(crate) struct Origin {
     addr: SocketAddr,
     state: Arc<Mutex<State>>,
     release: watch::Sender<usize>,
-    _server: Server,
+    /// Counts how often whoever waited for another request was sent away.
+    dismissals: watch::Sender<usize>,
+    server: Mutex<Option<Server>>,
+    /// Keeps the port while nobody listens.
+    _reserved: socket2::Socket,
 }
 
 #[derive(Debug, Default)]
 struct State {
     default: Reply,
+    /// Before all others, each once.
+    next: VecDeque<Reply>,
     by_path: HashMap<String, Reply>,
     received: Vec<Received>,
     /// Requests whose head is here, whether or not their body is.
@@ -66,12 +72,38 @@ pub(crate) struct Received {
 impl Origin {
     /// One that answers `200 ok`.
     pub(crate) fn start() -> Self {
-        let (listener, addr) = listen();
-        let state = Arc::new(Mutex::new(State::default()));
-        let (release, released) = watch::channel(0);
-        let shared = Arc::clone(&state);
-        let server = Server::spawn("origin", move |stopped| serve(listener, shared, released, stopped));
-        Self { addr, state, release, _server: server }
+        let (reserved, addr) = reserve();
+        let origin = Self {
+            addr,
+            state: Arc::default(),
+            release: watch::Sender::new(0),
+            dismissals: watch::Sender::new(0),
+            server: Mutex::default(),
+            _reserved: reserved,
+        };
+        origin.start_again();
+        origin
+    }
+
+    /// Listens, after [`Origin::stop`].
+    pub(crate) fn start_again(&self) {
+        let listener = listen_at(self.addr);
+        let state = Arc::clone(&self.state);
+        let (released, dismissals) = (self.release.subscribe(), self.dismissals.subscribe());
+        let serve = move |stopped| serve(listener, state, released, dismissals, stopped);
+        *self.server.lock().unwrap() = Some(Server::spawn("origin", serve));
+    }
+
+    /// Is gone, with every connection, and refuses new ones.
+    pub(crate) fn stop(&self) {
+        drop(self.server.lock().unwrap().take());
+        let mut state = self.state();
+        state.closed = state.opened;
+    }
+
+    /// Closes every connection that waits for another request, as a server does that has waited for long.
+    pub(crate) fn close_idle(&self) {
+        self.dismissals.send_modify(|count| *count += 1);
     }
 
     pub(crate) fn url(&self) -> String {
@@ -85,6 +117,11 @@ impl Origin {
     /// Replies so from now on.
     pub(crate) fn reply(&self, reply: Reply) {
         self.state().default = reply;
+    }
+
+    /// Replies so to the next requests, one after another, before all others.
+    pub(crate) fn reply_next(&self, replies: impl IntoIterator<Item = Reply>) {
+        self.state().next.extend(replies);
     }
 
     /// Replies so to this target from now on.
@@ -150,6 +187,14 @@ impl Origin {
     }
 }
 
+impl State {
+    fn reply_to(&mut self, target: &str) -> Reply {
+        self.begun += 1;
+        let next = self.next.pop_front().or_else(|| self.by_path.get(target).cloned());
+        next.unwrap_or_else(|| self.default.clone())
+    }
+}
+
 impl Received {
     /// The one field of this name, in whatever spelling.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
@@ -174,6 +219,7 @@ async fn serve(
     listener: std::net::TcpListener,
     state: Arc<Mutex<State>>,
     released: watch::Receiver<usize>,
+    dismissals: watch::Receiver<usize>,
     mut stopped: oneshot::Receiver<()>,
 ) {
     let listener = TcpListener::from_std(listener).unwrap();
@@ -185,7 +231,7 @@ async fn serve(
                 stream.set_nodelay(true).unwrap();
                 state.lock().unwrap().opened += 1;
                 let connection = Connection { stream, buffer: BytesMut::new() };
-                connections.spawn_local(connection.run(Arc::clone(&state), released.clone()));
+                connections.spawn_local(connection.run(Arc::clone(&state), released.clone(), dismissals.clone()));
             }
             Some(ended) = connections.join_next() => {
                 if let Err(error) = ended {

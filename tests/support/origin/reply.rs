@@ -97,6 +97,16 @@ impl Reply {
         self.step(Step::Close)
     }
 
+    /// And then closes with a reset.
+    pub(crate) fn then_reset(self) -> Self {
+        self.step(Step::Reset)
+    }
+
+    /// And then so many bytes of the [`pattern`](super::pattern()).
+    pub(crate) fn then_pattern(self, length: u64) -> Self {
+        self.step(Step::Pattern(length))
+    }
+
     /// And then waits until the other end goes away.
     pub(crate) fn then_never(self) -> Self {
         self.step(Step::Never)
