@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, header};
+use http::{HeaderValue, Request, Response, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -118,12 +118,16 @@ async fn answer<H: Handler>(
     exchange: Exchange,
 ) -> Result<Response<Tracked<H::Body>>, Infallible> {
     let refusal = exchange.0.begin(!request.body().is_end_stream());
+    let knows_chunks = request.version() > Version::HTTP_10;
     let mut response = match refusal {
         Some(denial) => worker.handler.refuse(denial, &peer),
         None => worker.handler.handle(request, &peer).await,
     };
     if worker.drain.stage() > Stage::Serve {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    if !knows_chunks && response.body().size_hint().exact().is_none() {
+        exchange.0.end_by_close();
     }
     Ok(response.map(|body| Tracked { body, exchange }))
 }

@@ -3,5 +3,6 @@
 //! Beside it stand the tests of single parts: `outage.rs`, `rotation.rs`, `restart.rs`, `clock_skew.rs`, `shutdown.rs`,
 //! `forwarding/failures.rs`.
 
+mod cut;
 mod retries;
 mod upstream;

@@ -171,6 +171,11 @@ impl Client {
         self.rest().await.is_empty() && !self.was_reset
     }
 
+    /// Whether the other end has reset the connection: what it had said before may not have been all.
+    pub(crate) fn was_reset(&self) -> bool {
+        self.was_reset
+    }
+
     /// So many bytes of what comes next.
     pub(crate) async fn bytes(&mut self, count: usize) -> Vec<u8> {
         while self.buffer.len() < count {

@@ -125,6 +125,7 @@ impl hyper::rt::Write for ClientIo {
         let this = self.get_mut();
         if this.lingered.is_none() {
             ready!(Pin::new(&mut *this.connection.stream.borrow_mut()).poll_shutdown(cx))?;
+            this.connection.owes_the_end.set(false);
         }
         if this.connection.must_linger.get() { this.poll_linger(cx) } else { Poll::Ready(Ok(())) }
     }

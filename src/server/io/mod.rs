@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use hyper::rt::ReadBufCursor;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -52,6 +53,8 @@ pub(super) struct Connection {
     must_linger: Cell<bool>,
     /// An answer is here that the client does not read.
     is_write_stalled: Cell<bool>,
+    /// The answer has no other end than the connection's, which has not come yet.
+    owes_the_end: Cell<bool>,
 }
 
 /// What the deadline is for.
@@ -88,6 +91,7 @@ impl Connection {
             reader: RefCell::default(),
             must_linger: Cell::new(false),
             is_write_stalled: Cell::new(false),
+            owes_the_end: Cell::new(false),
         }
     }
 
@@ -100,6 +104,11 @@ impl Connection {
             self.must_linger.set(true);
         }
         refusal
+    }
+
+    /// The answer is whole when the connection ends in order (RFC 9112 §6.3), and only then.
+    pub(super) fn end_by_close(&self) {
+        self.owes_the_end.set(true);
     }
 
     /// The answer has been handed over; the next request may come.
@@ -267,6 +276,15 @@ impl Connection {
         self.is_write_stalled.set(is_stalled);
         if self.phase.get() != Phase::Head {
             self.arm();
+        }
+    }
+}
+
+impl Drop for Connection {
+    /// To a client that would take the end of the connection for that of the answer, half an answer ends in a reset.
+    fn drop(&mut self) {
+        if self.owes_the_end.get() {
+            let _ = SockRef::from(&*self.stream.get_mut()).set_linger(Some(Duration::ZERO));
         }
     }
 }
