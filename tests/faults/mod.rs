@@ -4,5 +4,14 @@
 //! `forwarding/failures.rs`.
 
 mod cut;
+mod issuer;
+mod keys;
 mod retries;
 mod upstream;
+
+use crate::support::{Gate, client};
+
+/// What an operator is told of the issuers.
+async fn details(gate: &Gate) -> String {
+    client::get_local(gate.admin_addr(), "/readyz?verbose").await.text()
+}

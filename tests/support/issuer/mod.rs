@@ -1,21 +1,19 @@
 //! A real issuer over HTTP. It serves what it is told to, be it right or wrong.
 
+mod serving;
+
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
-use tokio::task::JoinSet;
+use tokio::sync::watch;
 
+use self::serving::serve;
+use super::certificate::Certificate;
 use super::key::Key;
 use super::server::{Server, listen};
 use super::token::Token;
@@ -41,6 +39,10 @@ enum Mood {
     Hangs,
     /// By closing the connection.
     Down,
+    /// With these bytes, be they HTTP or not, and the end.
+    Raw(Vec<u8>),
+    /// With these bytes, and one more now and then, without end.
+    Drips(Vec<u8>),
 }
 
 /// An issuer. Dropping it stops it.
@@ -60,10 +62,16 @@ struct State {
     published: Vec<Value>,
     metadata: Option<Value>,
     mood: Mood,
+    /// Served over TLS with this.
+    certificate: Option<Certificate>,
     delay: Duration,
+    /// While true, answers are made and not sent.
+    held: watch::Sender<bool>,
     etag: bool,
     rotations: usize,
     hits: HashMap<String, usize>,
+    /// Answers that were made, be they sent or held.
+    made: usize,
     not_modified: usize,
 }
 
@@ -71,6 +79,13 @@ impl Issuer {
     /// With one ES256 key and an `OpenID` configuration.
     pub(crate) fn start() -> Self {
         Self::start_with(Discovery::OpenId, "")
+    }
+
+    /// Over TLS, with a certificate that only its own authority vouches for.
+    pub(crate) fn start_tls(certificate: Certificate) -> Self {
+        let issuer = Self::start();
+        issuer.certificate(certificate);
+        issuer
     }
 
     /// With a discovery form, and a path of its identifier (`""` for none).
@@ -85,10 +100,13 @@ impl Issuer {
             current,
             metadata: None,
             mood: Mood::Well,
+            certificate: None,
             delay: Duration::ZERO,
+            held: watch::Sender::new(false),
             etag: false,
             rotations: 0,
             hits: HashMap::new(),
+            made: 0,
             not_modified: 0,
         }));
         let shared = Arc::clone(&state);
@@ -103,8 +121,12 @@ impl Issuer {
 
     /// Where its keys are.
     pub(crate) fn jwks_url(&self) -> String {
-        let state = self.state();
-        format!("http://{}{}", state.addr, state.jwks_path())
+        self.state().jwks_url()
+    }
+
+    /// Shows this certificate from now on.
+    pub(crate) fn certificate(&self, certificate: Certificate) {
+        self.state().certificate = Some(certificate);
     }
 
     /// The key that [`Issuer::token`] signs with.
@@ -179,6 +201,26 @@ impl Issuer {
         self.state().mood = Mood::Answers(status, headers, body.into());
     }
 
+    /// Answers every request with these bytes, be they HTTP or not, and closes.
+    pub(crate) fn respond_with_raw(&self, bytes: impl Into<Vec<u8>>) {
+        self.state().mood = Mood::Raw(bytes.into());
+    }
+
+    /// Answers every request with these bytes and one more now and then, without end.
+    pub(crate) fn drip(&self, bytes: impl Into<Vec<u8>>) {
+        self.state().mood = Mood::Drips(bytes.into());
+    }
+
+    /// From now on makes each answer when it is asked for, and sends none until [`Issuer::release`].
+    pub(crate) fn hold(&self) {
+        self.state().held.send_replace(true);
+    }
+
+    /// Sends what was held, and whatever comes at once.
+    pub(crate) fn release(&self) {
+        self.state().held.send_replace(false);
+    }
+
     /// Is itself again.
     pub(crate) fn recover(&self) {
         self.state().mood = Mood::Well;
@@ -200,6 +242,11 @@ impl Issuer {
         state.hits.get(&state.jwks_path()).copied().unwrap_or(0)
     }
 
+    /// How many answers it has made, sent or not.
+    pub(crate) fn answers_made(&self) -> usize {
+        self.state().made
+    }
+
     /// How often it answered 304.
     pub(crate) fn not_modified(&self) -> usize {
         self.state().not_modified
@@ -211,8 +258,17 @@ impl Issuer {
 }
 
 impl State {
+    fn root(&self) -> String {
+        let scheme = if self.certificate.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.addr)
+    }
+
     fn url(&self) -> String {
-        format!("http://{}{}", self.addr, self.path)
+        format!("{}{}", self.root(), self.path)
+    }
+
+    fn jwks_url(&self) -> String {
+        format!("{}{}", self.root(), self.jwks_path())
     }
 
     fn jwks_path(&self) -> String {
@@ -233,6 +289,7 @@ impl State {
     }
 
     fn answer(&mut self, path: &str, if_none_match: Option<&str>) -> http::Response<Full<Bytes>> {
+        self.made += 1;
         let json = http::Response::builder().header("content-type", "application/json");
         if let Mood::Answers(status, headers, body) = &self.mood {
             let response =
@@ -240,8 +297,8 @@ impl State {
             return response.body(body.clone().into()).unwrap();
         }
         if self.metadata_path().as_deref() == Some(path) {
-            let jwks_uri = format!("http://{}{}", self.addr, self.jwks_path());
-            let metadata = json!({"issuer": self.url(), "jwks_uri": jwks_uri, "token_endpoint": self.url()});
+            let (issuer, jwks_uri) = (self.url(), self.jwks_url());
+            let metadata = json!({"issuer": issuer, "jwks_uri": jwks_uri, "token_endpoint": issuer});
             return json.body(self.metadata.as_ref().unwrap_or(&metadata).to_string().into()).unwrap();
         }
         if self.jwks_path() == path {
@@ -265,55 +322,5 @@ impl State {
             response = response.header("etag", etag);
         }
         response.body(keys.into()).unwrap()
-    }
-}
-
-async fn serve(listener: std::net::TcpListener, state: Arc<Mutex<State>>, mut stopped: oneshot::Receiver<()>) {
-    let listener = TcpListener::from_std(listener).unwrap();
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => {
-                connections.spawn_local(connection(accepted.unwrap().0, Arc::clone(&state)));
-            }
-            Some(ended) = connections.join_next() => {
-                if let Err(error) = ended {
-                    std::panic::resume_unwind(error.into_panic());
-                }
-            }
-            _ = &mut stopped => return,
-        }
-    }
-}
-
-async fn connection(stream: TcpStream, state: Arc<Mutex<State>>) {
-    let (down, is_down) = oneshot::channel::<()>();
-    let down = Mutex::new(Some(down));
-    let service = service_fn(|request: http::Request<hyper::body::Incoming>| {
-        let (state, down) = (&state, &down);
-        async move {
-            let path = request.uri().path().to_owned();
-            let (delay, mood) = {
-                let mut state = state.lock().unwrap();
-                *state.hits.entry(path.clone()).or_default() += 1;
-                (state.delay, state.mood.clone())
-            };
-            tokio::time::sleep(delay).await;
-            match mood {
-                Mood::Hangs => std::future::pending::<()>().await,
-                Mood::Down => {
-                    drop(down.lock().unwrap().take());
-                    std::future::pending::<()>().await;
-                }
-                Mood::Well | Mood::Answers(..) => {}
-            }
-            let if_none_match = request.headers().get("if-none-match").and_then(|value| value.to_str().ok());
-            Ok::<_, Infallible>(state.lock().unwrap().answer(&path, if_none_match))
-        }
-    });
-    tokio::select! {
-        // A client that goes away is none of the issuer's business.
-        _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service) => {}
-        _ = is_down => {}
     }
 }
