@@ -6,11 +6,16 @@ use serde_json::{Value, json};
 
 use crate::support::{Binary, Issuer, Origin, Token, client, eventually, now};
 
-/// A gate whose issuer's `Date` is so many seconds ahead, with its keys there.
-async fn start(issuer: &Issuer, origin: &Origin, ahead: i64, flags: &[&str]) -> Binary {
+/// The issuer's `Date` is so many seconds ahead.
+fn set_clock(issuer: &Issuer, ahead: i64) {
     let date: SystemTime = UNIX_EPOCH + Duration::from_secs(u64::try_from(now() + ahead).unwrap());
     let keys = json!({"keys": [issuer.key().jwk()]}).to_string();
     issuer.respond_with_headers(200, &[("date", &httpdate::fmt_http_date(date))], keys);
+}
+
+/// A gate whose issuer's `Date` is so many seconds ahead, with its keys there.
+async fn start(issuer: &Issuer, origin: &Origin, ahead: i64, flags: &[&str]) -> Binary {
+    set_clock(issuer, ahead);
     let (issuer, origin, jwks_url) = (issuer.url(), origin.url(), issuer.jwks_url());
     let usual = ["--issuer", &*issuer, "--upstream", &origin, "--jwks-url", &jwks_url];
     let binary = Binary::start(&[&usual, flags].concat());
@@ -37,7 +42,12 @@ async fn detail(binary: &Binary, path: &str, token: &Token, reason: &str) -> Str
 
 /// Exact to about a second.
 fn names(detail: &str, seconds: i64, side: &str) -> bool {
-    (seconds - 2..=seconds + 2).any(|seconds| detail.ends_with(&format!("; the issuer's clock is {seconds} s {side}")))
+    tells(seconds, |seconds| detail.ends_with(&format!("; the issuer's clock is {seconds} s {side}")))
+}
+
+/// Exact to about a second.
+fn tells(seconds: i64, told: impl Fn(i64) -> bool) -> bool {
+    (seconds - 2..=seconds + 2).any(told)
 }
 
 #[tokio::test]
@@ -81,4 +91,56 @@ async fn a_skew_within_the_leeway_is_not_worth_a_word() {
         let detail = detail(&binary, "/exp", &issuer.token().expired(), "expired").await;
         assert!(detail.starts_with("expired at ") && !detail.contains("clock"), "{ahead}: {detail}");
     }
+}
+
+/// What the log says of the issuer's clock by itself.
+fn notices(binary: &Binary) -> Vec<Value> {
+    binary.log().into_iter().filter(|line| line["msg"].as_str().is_some_and(|msg| msg.contains("clock"))).collect()
+}
+
+#[tokio::test]
+async fn a_skew_beyond_the_leeway_is_logged_once_and_shown_for_as_long_as_it_lasts() {
+    let (issuer, origin) = (Issuer::start(), Origin::start());
+    let binary = start(&issuer, &origin, -41, &["--jwks-refresh-cooldown", "1s"]).await;
+    let (addr, admin) = (binary.addr().await, binary.admin_addr().await);
+    let details = async || client::get_local(admin, "/readyz?verbose").await.text();
+    // Each of them makes the gate fetch.
+    let fetch = async |number: i64| {
+        let stray = issuer.token().header("kid", format!("stray-{number}")).sign();
+        assert_eq!(client::get(addr, "/", Some(&stray)).await.denial().reason, "unknown_key");
+    };
+    let mut told = 0;
+    for (number, ahead, level, notice) in [
+        (0, -41, "WARN", "the issuer's clock and ours differ by more than the leeway"),
+        (1, -90, "", ""),
+        (2, 3, "INFO", "the issuer's clock and ours agree again"),
+        (3, 7, "", ""),
+        (4, 77, "WARN", "the issuer's clock and ours differ by more than the leeway"),
+    ] {
+        set_clock(&issuer, ahead);
+        fetch(number).await;
+        let side = if ahead < 0 { "behind" } else { "ahead of" };
+        let shown = details().await;
+        assert!(tells(ahead.abs(), |s| shown.contains(&format!("its clock is {s} s {side} ours"))), "{shown}");
+        told += usize::from(!notice.is_empty());
+        eventually("it is logged", async || notices(&binary).len() >= told).await;
+        assert_eq!(notices(&binary).len(), told, "{ahead}");
+        if !notice.is_empty() {
+            let last = notices(&binary).pop().unwrap();
+            assert_eq!((&last["level"], &last["msg"]), (&json!(level), &json!(notice)));
+            assert!(
+                tells(ahead, |seconds| last["clock_skew_seconds"] == json!(f64::from(i32::try_from(seconds).unwrap()))),
+                "{ahead}: {last}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_skew_within_the_leeway_is_shown_and_not_logged() {
+    let (issuer, origin) = (Issuer::start(), Origin::start());
+    let binary = start(&issuer, &origin, 20, &[]).await;
+    let details = client::get_local(binary.admin_addr().await, "/readyz?verbose").await.text();
+    assert!(tells(20, |seconds| details.contains(&format!("its clock is {seconds} s ahead of ours"))), "{details}");
+    assert_eq!(notices(&binary), Vec::<Value>::new());
 }

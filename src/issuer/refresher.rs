@@ -90,7 +90,7 @@ impl Refresher {
         let (kept, told) = watch::channel(None);
         let (held, logged) = (Arc::new(KeySet::none()), HashSet::new());
         let file = KeyFile::of(&issuer.settings, &source).map(Arc::new);
-        let mut writer = Writer { clock, latch: Some(latch), held, logged, kept, issuer };
+        let mut writer = Writer { clock, latch: Some(latch), held, logged, kept, issuer, is_skewed: false };
         let (mut attempts, mut memory, mut keeper) = (JoinSet::new(), Memory::default(), JoinSet::new());
         if let Some(file) = file {
             event = writer.restore(&file).await;
@@ -134,6 +134,8 @@ struct Writer {
     logged: HashSet<(Option<String>, String)>,
     /// What is to survive a restart; nobody listens when nothing is.
     kept: watch::Sender<Option<Confirmed>>,
+    /// Whether the issuer's clock was found to be too far from ours.
+    is_skewed: bool,
 }
 
 impl Writer {
@@ -168,6 +170,9 @@ impl Writer {
         if let (Event::Succeeded { .. }, Some(document)) = (event, memory.document()) {
             let confirmed = Confirmed { document: Arc::clone(document), at: self.clock.now() };
             self.kept.send_replace(Some(confirmed));
+        }
+        if let Some(skew) = clock_skew {
+            self.log_skew(skew);
         }
         self.report(|report| {
             report.clock_skew = clock_skew.or(report.clock_skew);
@@ -243,6 +248,24 @@ impl Writer {
             }
             ended || matches!(event, Event::Restored { .. })
         });
+    }
+
+    /// When it goes beyond the leeway and when it comes back, not at every fetch.
+    fn log_skew(&mut self, skew: f64) {
+        let (issuer, clock_skew_seconds) = (self.issuer.identifier(), skew.round());
+        let is_skewed = skew.abs() > self.issuer.settings.leeway.as_secs_f64();
+        match (self.is_skewed, is_skewed) {
+            (false, true) => {
+                tracing::warn!(
+                    issuer,
+                    clock_skew_seconds,
+                    "the issuer's clock and ours differ by more than the leeway"
+                );
+            }
+            (true, false) => tracing::info!(issuer, clock_skew_seconds, "the issuer's clock and ours agree again"),
+            _ => {}
+        }
+        self.is_skewed = is_skewed;
     }
 
     fn report(&self, change: impl FnOnce(&mut Report)) {
