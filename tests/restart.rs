@@ -232,6 +232,10 @@ async fn an_unfit_file_is_reported_once_with_its_path_and_ignored() {
     fs::remove_file(&path).unwrap();
     write(&path, kept.to_string());
     assert_eq!(reports(&flags, &path).await, (vec![], 200), "and none of this is so without a fault");
+    let binary = Binary::start(&flags);
+    let is_restored = |line: &Value| line["msg"].as_str().is_some_and(|msg| msg.starts_with("keys restored"));
+    eventually("the restored keys are logged", async || binary.log().iter().any(is_restored)).await;
+    drop(binary);
     let jwks_url = issuer.jwks_url();
     let elsewhere = [&flags[..], &["--jwks-url", &jwks_url]].concat();
     assert_eq!(reports(&elsewhere, &path).await.1, 503, "keys of discovery are not those of --jwks-url");

@@ -104,6 +104,35 @@ async fn what_is_in_flight_is_answered_and_the_exit_code_is_0() {
 }
 
 #[tokio::test]
+async fn thirty_requests_in_flight_are_all_answered_and_the_end_waits_for_the_last() {
+    let service = Service::start(&[]).await;
+    let mut in_flight = Vec::new();
+    for _ in 0..30 {
+        in_flight.push(service.in_flight().await);
+    }
+    service.binary.signal("TERM");
+    service.is_draining().await;
+    let says = |what: &str| service.binary.log().iter().any(|line| line["msg"] == what);
+    eventually("the log says so", async || says("draining")).await;
+    assert!(!says("stopped"), "{:?}", service.binary.stderr());
+    service.origin.release();
+    let mut answered = JoinSet::new();
+    for mut client in in_flight {
+        answered.spawn(async move {
+            let response = client.response().await;
+            (response.status, response.text(), client.is_closed_in_order().await)
+        });
+    }
+    for answer in answered.join_all().await {
+        assert_eq!(answer, (200, "late".to_owned(), true));
+    }
+    // Within a patience that is shorter than the grace period: nothing is left to wait for.
+    let ended = service.binary.wait().await;
+    assert_eq!(ended.code, Some(0));
+    assert!(ended.stderr.lines().last().is_some_and(|line| line.contains("\"stopped\"")), "{}", ended.stderr);
+}
+
+#[tokio::test]
 async fn what_outlasts_the_grace_period_is_cut_and_the_exit_code_is_143() {
     let service = Service::start(&["--shutdown-grace-period", "1s"]).await;
     let mut in_flight = service.in_flight().await;

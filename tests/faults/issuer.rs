@@ -166,8 +166,8 @@ async fn until_refused(addr: std::net::SocketAddr, token: String) -> (Instant, c
 #[tokio::test]
 async fn an_outage_as_long_as_max_stale_costs_no_valid_request_and_a_longer_one_gets_503() {
     const MAX_STALE: Duration = Duration::from_secs(2);
-    let outages: [fn(&Issuer); 2] = [Issuer::go_down, Issuer::hang];
-    for outage in outages {
+    let outages: [Fault; 2] = [("connection closed before", Issuer::go_down), ("time-out: no answer", Issuer::hang)];
+    for (cause, outage) in outages {
         let (issuer, origin) = (Issuer::start(), Origin::start());
         let (issuer_url, origin_url) = (issuer.url(), origin.url());
         // The keys are fetched later than this, so that they serve longer than `MAX_STALE` from here.
@@ -184,7 +184,11 @@ async fn an_outage_as_long_as_max_stale_costs_no_valid_request_and_a_longer_one_
             assert_eq!((refused.status, &*refused.denial().reason), (503, "keys_unavailable"));
             assert!(refused.header("retry-after").is_some());
         }
-        eventually("it is said", async || binary.stderr().iter().any(|line| line.contains("keys withdrawn"))).await;
+        let says = |what: &str, words: &str| {
+            binary.stderr().iter().any(|line| line.contains(what) && line.contains(words) && line.contains(&issuer_url))
+        };
+        eventually("each failure is a warning with its cause", async || says("keys not fetched", cause)).await;
+        eventually("the end of the keys is an error", async || says("keys withdrawn", "ERROR")).await;
         issuer.recover();
         eventually("the keys are back", async || client::get(addr, "/", Some(&token)).await.status == 200).await;
     }
@@ -197,4 +201,45 @@ async fn a_forged_token_is_told_so_during_an_outage() {
     let forged = house.issuer.token().signed_by(&Key::new("ES256", "key-0")).sign();
     assert_eq!(house.verdict(&forged).await, "invalid_signature", "the keys that are kept judge as they did");
     assert_eq!(house.verdict(&house.issuer.token().expired().sign()).await, "expired");
+}
+
+#[tokio::test]
+async fn keys_are_fetched_again_before_their_life_is_over_whoever_asks() {
+    // No life is longer than keys may serve.
+    let house = House::start(&["--jwks-max-stale", "3s"]).await;
+    let retired = house.issuer.token().sign();
+    assert_eq!(house.verdict(&retired).await, "passed");
+    house.issuer.rotate();
+    house.issuer.retire("key-0");
+    eventually("the retired key is gone", async || {
+        let verdict = house.verdict(&retired).await;
+        // Until then it serves on, and asks for nothing.
+        assert!(matches!(&*verdict, "passed" | "unknown_key"), "{verdict}");
+        verdict == "unknown_key"
+    })
+    .await;
+    assert_eq!(house.verdict(&house.issuer.token().sign()).await, "passed");
+}
+
+#[tokio::test]
+async fn the_next_attempt_is_shown_and_is_when_the_issuer_says_within_bounds() {
+    // 80 % of the life, a tenth of that more or less; some seconds may have passed.
+    for (cache_control, seconds) in [
+        (None, 422..=528),
+        (Some("max-age=600"), 422..=528),
+        (Some("max-age=1000, public"), 710..=880),
+        (Some("no-store, max-age=0"), 33..=53),
+        (Some("max-age=31536000"), 2582..=3168),
+    ] {
+        let issuer = Issuer::start();
+        let keys = format!(r#"{{"keys":[{}]}}"#, issuer.key().jwk());
+        let fields: Vec<_> = cache_control.map(|value| ("cache-control", value)).into_iter().collect();
+        issuer.respond_with_headers(200, &fields, keys);
+        let url = issuer.jwks_url();
+        let house = House::with_issuer(issuer, &["--jwks-url", &url]).await;
+        let told = details(&house.gate).await;
+        let next = told.lines().find_map(|line| line.trim().strip_prefix("next attempt in ")?.strip_suffix(" s"));
+        let next: u32 = next.unwrap_or_else(|| panic!("{told}")).parse().unwrap();
+        assert!(seconds.contains(&next), "{cache_control:?}: {next} s");
+    }
 }
