@@ -131,6 +131,21 @@ async fn an_early_answer_that_is_reset_is_taken_for_no_whole_one() {
     }
 }
 
+#[tokio::test]
+async fn an_upload_that_is_reset_without_an_answer_is_a_502() {
+    let block = vec![b'x'; 64 * 1024];
+    for reply in [Reply::early("").then_reset(), Reply::early("").close()] {
+        let house = House::start(&["--skip-auth-route", "/*"]).await;
+        house.origin.reply(reply);
+        let mut client = Client::connect(house.gate.addr()).await;
+        client.send(client::request("POST", "/", None, "Content-Length: 80000000\r\n")).await;
+        while client.send_at_once(&block).is_some() {}
+        let response = client.response().await;
+        assert_eq!((response.status, &*response.denial().reason), (502, "upstream_unreachable"));
+        assert_eq!(house.origin.begun(), 1);
+    }
+}
+
 fn chunk() -> Vec<u8> {
     [b"10000\r\n", vec![b'x'; 65536].as_slice(), b"\r\n"].concat()
 }
