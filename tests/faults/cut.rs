@@ -16,7 +16,6 @@ const ENDS: [End; 3] = [("reset", Reply::then_reset), ("closed", Reply::close), 
 
 /// The start of an answer and a client that has seen it.
 async fn begun(house: &House, reply: Reply, version: &str) -> (client::Response, Client) {
-    // Released when the client has the start of it: a reset takes with it what was not read.
     house.origin.reply_next([reply]);
     let mut client = Client::connect(house.gate.addr()).await;
     client.send(client::request("GET", "/", None, "").replace("HTTP/1.1", version)).await;
@@ -42,6 +41,7 @@ async fn a_client_can_tell_an_answer_that_was_cut_in_every_framing_and_version()
                 let length = response.header("content-length");
                 let first = if is_chunked { "5\r\nfirst\r\n" } else { "first" };
                 assert_eq!(client.bytes(first.len()).await, first.as_bytes(), "{case}: what has come is passed on");
+                // Not before: a reset takes with it what was not read.
                 house.origin.release();
                 assert_eq!(client.rest().await, b"", "{case}");
                 match (is_chunked, length) {

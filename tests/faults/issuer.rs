@@ -151,7 +151,7 @@ async fn a_hung_fetch_blocks_nobody_but_who_waits_for_it() {
     assert_eq!(waiting.response().await.denial().reason, "keys_unavailable");
 }
 
-/// Asks with these tokens until one is refused; when that was, as early as it can have been decided, and why.
+/// Asks with this token until it is refused; when that was known, and how.
 async fn until_refused(addr: std::net::SocketAddr, token: String) -> (Instant, client::Response) {
     let mut client = Client::connect(addr).await;
     loop {

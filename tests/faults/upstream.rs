@@ -94,17 +94,16 @@ async fn an_answer_to_a_body_that_is_still_coming_arrives_whatever_becomes_of_th
         ("taken no more of", Reply::early(format!("{HEAD}too large")).hold()),
     ];
     for (what, reply) in replies {
-        for framing in ["Content-Length: 8000000\r\n", "Transfer-Encoding: chunked\r\n"] {
+        let block = vec![b'x'; 65536];
+        let chunk = [b"10000\r\n", block.as_slice(), b"\r\n"].concat();
+        let framings = [("Content-Length: 80000000\r\n", &block), ("Transfer-Encoding: chunked\r\n", &chunk)];
+        for (framing, block) in framings {
             for _ in 0..10 {
                 let house = House::start(&["--skip-auth-route", "/*"]).await;
                 house.origin.reply(reply.clone());
                 let mut client = Client::connect(house.gate.addr()).await;
                 client.send(client::request("POST", "/", None, framing)).await;
-                let block = if framing.contains('C') { vec![b'x'; 65536] } else { chunk() };
-                // As much as is taken before the answer is there.
-                for _ in 0..20 {
-                    while client.send_at_once(&block) == Some(block.len()) {}
-                }
+                pour(&mut client, block);
                 let response = client.response().await;
                 assert_eq!((response.status, &*response.text()), (413, "too large"), "{what}, {framing}");
                 house.origin.release();
@@ -126,7 +125,7 @@ async fn an_early_answer_that_is_reset_is_taken_for_no_whole_one() {
         assert_eq!(client.bytes(10).await, b"5\r\nfirst\r\n");
         house.origin.release();
         // Whoever writes to the origin may learn of the reset before whoever reads from it.
-        while client.send_at_once(&block).is_some() {}
+        pour(&mut client, &block);
         assert_eq!(client.rest().await, b"", "the last chunk would make it whole");
     }
 }
@@ -139,15 +138,19 @@ async fn an_upload_that_is_reset_without_an_answer_is_a_502() {
         house.origin.reply(reply);
         let mut client = Client::connect(house.gate.addr()).await;
         client.send(client::request("POST", "/", None, "Content-Length: 80000000\r\n")).await;
-        while client.send_at_once(&block).is_some() {}
+        pour(&mut client, &block);
         let response = client.response().await;
         assert_eq!((response.status, &*response.denial().reason), (502, "upstream_unreachable"));
         assert_eq!(house.origin.begun(), 1);
     }
 }
 
-fn chunk() -> Vec<u8> {
-    [b"10000\r\n", vec![b'x'; 65536].as_slice(), b"\r\n"].concat()
+/// Sends this over and over, as much as is taken without waiting.
+fn pour(client: &mut Client, block: &[u8]) {
+    let mut sent = 0;
+    while let Some(count) = client.send_at_once(&block[sent..]) {
+        sent = (sent + count) % block.len();
+    }
 }
 
 /// Asks over one connection until told to stop; the answers that it got beside 200.
