@@ -1,0 +1,69 @@
+//! What hyper hands back.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+
+use http::Method;
+use tokio::task::{LocalSet, yield_now};
+
+use super::*;
+use crate::forward::body::Limits;
+use crate::forward::request_head::HeadWriter;
+use crate::forward::{ForwardToken, Settings};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn settings(listener: &TcpListener) -> Settings {
+    Settings {
+        upstream: listener.local_addr().unwrap().to_string().parse().unwrap(),
+        connect_timeout: SECOND,
+        response_timeout: SECOND,
+        idle_timeout: SECOND,
+        stream_idle_timeout: SECOND,
+        min_body_rate: 0,
+        max_body_size: None,
+        max_connections: 2,
+        max_waiting: 0,
+        trusted_proxies: Vec::new(),
+        forward_token: ForwardToken::Keep,
+        identity_names: Vec::new(),
+    }
+}
+
+fn answer(origin: &mut TcpStream) {
+    assert!(origin.read(&mut [0; 1024]).unwrap() > 0);
+    origin.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
+}
+
+/// What may be sent once more, whatever it is.
+#[tokio::test]
+async fn a_request_that_meets_the_end_of_its_connection_comes_back_untouched() {
+    let test = async {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (settings, deadlines) = (settings(&listener), Deadlines::default());
+        let limits = Limits { idle: SECOND, min_rate: 0, max_size: None, response: SECOND };
+        let exchange = Rc::new(Exchange::new(deadlines.deadline(), limits));
+        let head = Rc::new(HeadWriter::new(&settings));
+        let post = || {
+            let body = RequestBody::empty(Rc::clone(&exchange), Rc::clone(&head));
+            Request::builder().method(Method::POST).uri("/").header("x-one", "1").body(body).unwrap()
+        };
+        let pool = Pool::new(&settings, &Places::new(2, 0), &deadlines);
+        let mut lease = pool.lease(&exchange).await.unwrap();
+        let (mut origin, _) = listener.accept().unwrap();
+        let (sent, ()) = tokio::join!(lease.send(post()), async { answer(&mut origin) });
+        assert_eq!(sent.map(|response| response.status().as_u16()).map_err(|failure| failure.error).unwrap(), 204);
+        lease.end(&exchange);
+
+        let mut lease = pool.take().unwrap();
+        // After it was looked at.
+        drop(origin);
+        yield_now().await;
+        let Err(failure) = lease.send(post()).await else { panic!("nobody is there") };
+        let unsent = failure.unsent.unwrap();
+        assert_eq!((unsent.method(), &unsent.headers()["x-one"]), (&Method::POST, &"1".parse().unwrap()));
+        assert!(failure.was_idle && !failure.has_answered);
+        assert!(pool.take().is_none());
+    };
+    LocalSet::new().run_until(test).await;
+}
