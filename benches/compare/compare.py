@@ -3,32 +3,43 @@
 import argparse
 import collections
 import contextlib
-import http.server
-import json
-import os
-import pathlib
+import dataclasses
 import signal
-import subprocess
 import sys
-import tempfile
-import threading
 
+import crowd
+import growth
 import peers
 import report
-from process import Failure, Process, free_port, status
+from bench import CONNECTIONS, SPARE_FILES, Bench, attempt, check_verdicts, in_turn, say
+from process import Failure
 
-HERE = pathlib.Path(__file__).resolve().parent
-CONNECTIONS = 32
 LATENCY_RATE = 1000
+#: For the memory that they take.
+LEAST_TOKENS = 10_000
 USUAL = "nginx,haproxy,envoy,claimgate"
 
-#: name of the column, file of tokens, whether the file is sent again and again, whether a check refuses it
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    name: str
+    #: The file of tokens, and whether it is sent again and again.
+    file: str
+    loops: bool
+    #: Whether a check refuses them.
+    refused: bool = False
+    path: str = "/"
+    #: At least so many bytes in an answer.
+    size: int = 0
+
+
 COLUMNS = [
-    ("same token", "same", "loop", False),
-    ("2,000 in rotation", "rotation", "loop", False),
-    ("first seen", "first seen", "once", False),
-    ("bad signatures", "forged", "once", True),
-    ("same expired", "expired", "loop", True),
+    Column("same token", "same", True),
+    Column("2,000 in rotation", "rotation", True),
+    Column("first seen", "first seen", False),
+    Column("bad signatures", "forged", False, refused=True),
+    Column("same expired", "expired", True, refused=True),
+    Column("64 KiB response", "same", True, path="/large", size=peers.LARGE),
 ]
 
 
@@ -40,8 +51,10 @@ def main():
         chosen = choose(arguments)
         with contextlib.ExitStack() as stack:
             bench = Bench(arguments, stack)
-            results = [bench.round(number, chosen) for number in range(arguments.rounds)]
-        report.show(chosen, [name for name, *_ in COLUMNS], results, arguments)
+            results = [measure_round(bench, number, chosen) for number in range(arguments.rounds)]
+            report.show(chosen, [column.name for column in COLUMNS], results, bench)
+            if arguments.growth:
+                report.show_growth(chosen, growth.measure(bench, chosen), bench.open_files)
     except Failure as failure:
         sys.exit(f"benches/compare/run: {failure}")
     except KeyboardInterrupt:
@@ -53,14 +66,15 @@ def parse():
     names = ", ".join(peer.name for peer in peers.PEERS)
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="rounds, each with all proxies [5]")
     parser.add_argument("--seconds", type=int, default=5, metavar="S", help="for each measurement, at most [5]")
-    parser.add_argument("--tokens", type=int, default=40000, metavar="N", help="tokens never seen before, each round [40000]")
+    parser.add_argument("--tokens", type=int, default=40000, metavar="N", help="never seen before, each round [40000]")
     parser.add_argument("--only", default=USUAL, metavar="A,B", help=f"which ones, of {names} [{USUAL}]")
+    parser.add_argument("--growth", action="store_true", help="also with more connections, token caches and workers")
     braces = "{listen} (HOST:PORT), {origin} (URL), {issuer} (URL) and {jwks} (URL) are filled in"
     parser.add_argument("--proxy", action="append", default=[], metavar="NAME=COMMAND", help=f"another one; {braces}")
-    parser.add_argument("--plain-proxy", action="append", default=[], metavar="NAME=COMMAND", help="the same, without checks")
+    parser.add_argument("--plain-proxy", action="append", default=[], metavar="NAME=COMMAND", help="one without checks")
     arguments = parser.parse_args()
-    if min(arguments.rounds, arguments.seconds) < 1 or arguments.tokens < 1000:
-        parser.error("at least one round, one second and 1000 tokens")
+    if min(arguments.rounds, arguments.seconds) < 1 or arguments.tokens < LEAST_TOKENS:
+        parser.error(f"at least one round, one second and {LEAST_TOKENS} tokens")
     return arguments
 
 
@@ -77,129 +91,63 @@ def choose(arguments):
     return chosen
 
 
-class Issuer:
-    """A static key set over HTTP, on a thread of this process."""
-
-    def __init__(self, jwks):
-        class Answer(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):
-                found = self.path == "/.well-known/jwks.json"
-                self.send_response(200 if found else 404)
-                body = jwks if found else b""
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-        self.port = self.server.server_address[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-
-class Bench:
-    """What all proxies share: origin, issuer, tokens, cores."""
-
-    def __init__(self, arguments, stack):
-        import tokens  # needs more than the standard library, --help does not
-
-        cores = sorted(os.sched_getaffinity(0))
-        if len(cores) < 2:
-            raise Failure("two cores are needed: one for the proxy, one for the generator and the origin")
-        self.arguments, self.folder = arguments, pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        key = tokens.Key()
-        self.pem = self.folder / "issuer.pem"
-        self.pem.write_bytes(key.pem)
-        self.issuer = Issuer(key.jwks)
-        say(f"minting {arguments.tokens} tokens")
-        self.tokens = tokens.Tokens(self.folder, key, self.issuer.url, arguments.tokens)
-        self.proxy_core, self.other_core = cores[0], cores[1]
-        os.sched_setaffinity(0, {self.other_core})
-        self.origin_port = free_port()
-        folder = self.folder / "origin"
-        folder.mkdir()
-        origin = Process("origin", peers.origin_command(folder, self.origin_port), self.other_core, folder)
-        stack.callback(origin.stop)
-        origin.wait_for(("127.0.0.1", self.origin_port), None)
-
-    def round(self, number, chosen):
-        """Every column through every proxy, all of them running, one of them loaded. Who begins changes."""
-        say(f"round {number + 1} of {self.arguments.rounds}")
-        first = number % len(chosen)
-        order = chosen[first:] + chosen[:first]
-        results = collections.defaultdict(dict)
-        with contextlib.ExitStack() as stack:
-            gates = [(peer, results[peer.name], *self.start(peer, results[peer.name], stack)) for peer in order]
-            for column in COLUMNS:
-                for peer, result, process, port in gates:
-                    result[column[0]] = self.measure(peer, process, port, column)
-            for peer, result, process, port in gates:
-                result["paced"] = self.paced(port)
-                result["used"] = process.memory_mib()
-            results["direct"]["paced"] = self.paced(self.origin_port)
-        return results
-
-    def start(self, peer, result, stack):
-        port = free_port()
-        folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(dir=self.folder)))
-        jwks = self.issuer.url + "/.well-known/jwks.json"
-        place = peers.Place(folder, port, self.origin_port, self.issuer.port, self.issuer.url, jwks, self.pem)
-        process = Process(peer.name, peer.command(place), self.proxy_core, folder)
-        stack.callback(process.stop)
-        result["start"] = process.wait_for(("127.0.0.1", port), self.tokens.good)
-        check_verdicts(peer, ("127.0.0.1", port), self.tokens)
-        result["idle"] = process.memory_mib()
-        return process, port
-
-    def measure(self, peer, process, port, column):
-        name, file, mode, refused = column
-        if mode == "loop":
-            # The first pass: what can be remembered is remembered after it.
-            self.load(port, file, "once" if file == "rotation" else "loop", 1)
-        before = process.cpu_seconds()
-        load = self.load(port, file, mode, self.arguments.seconds)
-        load["cpu"] = (process.cpu_seconds() - before) / load["requests"] * 100_000
-        expected = load["requests"] if refused and peer.checks else 0
-        if load["refused"] != expected or load["broken"]:
-            raise Failure(f"{peer.name}, {name}: of {load['requests']} requests {expected} should be refused: {load}")
-        return load
-
-    def paced(self, port):
-        return self.load(port, "same", "loop", self.arguments.seconds, CONNECTIONS * 1000 // LATENCY_RATE)
-
-    def load(self, port, file, mode, seconds, pause=0):
-        command = ["taskset", "-c", str(self.other_core), peers.tool("wrk"), "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s"]
-        command += ["--timeout", "5s", "-s", str(HERE / "requests.lua"), f"http://127.0.0.1:{port}/", "--"]
-        command += [str(self.tokens.files[file]), mode, str(pause)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60)
-        lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
-        if done.returncode or not lines:
-            raise Failure(f"wrk: {done.stdout}{done.stderr}")
-        load = json.loads(lines[-1])
-        if not load["requests"]:
-            raise Failure(f"no request was answered: {load}")
-        return load
+def measure_round(bench, number, chosen):
+    """Every column through every proxy, all of them running, one of them loaded."""
+    say(f"round {number + 1} of {bench.arguments.rounds}")
+    order = in_turn(chosen, number)
+    results = collections.defaultdict(dict)
+    with contextlib.ExitStack() as stack:
+        for peer in order:
+            process, results[peer.name]["start"] = bench.start(peer, stack)
+            check_verdicts(peer, process, bench.tokens)
+            results[peer.name] |= {"process": process, "idle": process.memory_mib()}
+        for column in COLUMNS:
+            for peer in order:
+                result = results[peer.name]
+                result[column.name] = measure(bench, peer, result["process"], column)
+        for peer in order:
+            process = results[peer.name].pop("process")
+            results[peer.name] |= {"used": process.memory_mib(), "paced": paced(bench, process)}
+        results["direct"]["paced"] = paced(bench, bench.origin)
+    for peer in order:
+        results[peer.name] |= memory(bench, peer)
+    return results
 
 
-def check_verdicts(peer, address, tokens):
-    """A proxy that lets a bad token through is not measured."""
-    refusal = (401, 403) if peer.checks else (200,)
-    for what, token, expected in [
-        ("a good token", tokens.good, (200,)),
-        ("no token", None, refusal),
-        ("an expired token", tokens.expired, refusal),
-        ("a bad signature", tokens.forged, refusal),
-    ]:
-        found = status(address, token)
-        if found not in expected:
-            raise Failure(f"{peer.name} answers {found} to {what}, not {' or '.join(map(str, expected))}")
+def measure(bench, peer, process, column):
+    mode = "loop" if column.loops else "once"
+    seconds = bench.arguments.seconds
+    if column.loops:
+        # The first pass: what can be remembered is remembered after it.
+        bench.load(process.address, column.file, "once" if column.file == "rotation" else "loop", 1, path=column.path)
+    before = process.cpu_seconds()
+    load = bench.load(process.address, column.file, mode, seconds, path=column.path)
+    load["cpu"] = (process.cpu_seconds() - before) / load["requests"] * 100_000
+    expected = load["requests"] if column.refused and peer.checks else 0
+    if load["refused"] != expected or load["broken"]:
+        raise Failure(f"{peer.name}, {column.name}: of {load['requests']} requests {expected} should be refused: {load}")
+    if load["bytes"] < load["requests"] * column.size:
+        raise Failure(f"{peer.name}, {column.name}: answers of less than {column.size} bytes: {load}")
+    return load
 
 
-def say(text):
-    print(text, file=sys.stderr, flush=True)
+def paced(bench, process):
+    return bench.load(process.address, "same", "loop", bench.arguments.seconds, pause=CONNECTIONS * 1000 // LATENCY_RATE)
+
+
+def memory(bench, peer):
+    """Of processes that have done nothing else: after tokens, and with connections."""
+    with contextlib.ExitStack() as stack:
+        process, _ = bench.start(peer, stack)
+        bench.load(process.address, "few", "once", 60)
+        tokens = process.memory_mib()
+    return {"tokens": tokens, "crowd": attempt(f"{peer.name}, memory per connection", lambda: idle_crowd(bench, peer))}
+
+
+def idle_crowd(bench, peer):
+    with contextlib.ExitStack() as stack:
+        process, _ = bench.start(peer, stack, connections=bench.crowd_size + SPARE_FILES)
+        return crowd.memory_per_connection(process, bench.crowd_size, bench.tokens.good)
 
 
 if __name__ == "__main__":

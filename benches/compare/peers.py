@@ -16,6 +16,8 @@ from process import Failure
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CLAIMS_HEADER = "x-jwt-claims"
+#: What the origin answers with at `/large`, in bytes.
+LARGE = 64 * 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +31,13 @@ class Place:
     issuer: str
     jwks: str
     pem: pathlib.Path
+    #: How many clients it must be able to hold.
+    connections: int = 1024
+    workers: int = 1
+    #: Where claimgate shows its metrics.
+    admin: str = "off"
+    #: What else claimgate is told.
+    options: tuple = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +49,8 @@ class Peer:
     command: typing.Callable[[Place], list]
     #: A command that tells its version.
     version: typing.Callable[[], list]
+    #: Whether the command heeds all of the Place.
+    given: bool = False
 
 
 def tool(name):
@@ -49,7 +60,7 @@ def tool(name):
     return found
 
 
-def nginx_command(folder, http):
+def nginx_command(folder, http, workers, connections):
     # The workers of a root's nginx would be nobody, who cannot enter the folder.
     user = "user root;\n" if os.getuid() == 0 else ""
     paths = "".join(
@@ -57,24 +68,35 @@ def nginx_command(folder, http):
     )
     config = folder / "nginx.conf"
     config.write_text(
-        f"{user}worker_processes 1;\ndaemon off;\npid {folder}/nginx.pid;\nerror_log stderr error;\n"
-        "events { worker_connections 4096; }\n"
+        f"{user}worker_processes {workers};\ndaemon off;\npid {folder}/nginx.pid;\nerror_log stderr error;\n"
+        f"events {{ worker_connections {connections}; }}\n"
         f"http {{\n    access_log off;\n    keepalive_requests 1000000000;\n{paths}{http}}}\n"
     )
     return [tool("nginx"), "-p", folder, "-e", "stderr", "-c", config]
 
 
-def origin_command(folder, port):
-    return nginx_command(
-        folder, f'    server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ return 200 "ok\\n"; }} }}\n'
-    )
+def origin_command(folder, port, connections):
+    (folder / "large").write_bytes(b"k" * LARGE)
+    http = f"""\
+    sendfile on;
+    open_file_cache max=16;
+    server {{
+        listen 127.0.0.1:{port} backlog=4096;
+        location / {{ return 200 "ok\\n"; }}
+        location = /large {{ alias {folder}/large; }}
+        location = /status {{ stub_status; }}
+    }}
+"""
+    return nginx_command(folder, http, 1, connections)
 
 
 def nginx(place):
+    # It closes what it need not keep, which would cost more than the requests of many clients; and it writes to a file
+    # what does not fit into its buffers, by default 32 KiB.
     http = f"""\
     upstream origin {{
         server 127.0.0.1:{place.origin_port};
-        keepalive 64;
+        keepalive {place.connections};
         keepalive_requests 1000000000;
     }}
     server {{
@@ -83,18 +105,22 @@ def nginx(place):
             proxy_pass http://origin;
             proxy_http_version 1.1;
             proxy_set_header Connection "";
+            proxy_buffers 16 8k;
         }}
     }}
 """
-    return nginx_command(place.folder, http)
+    # Each request has a connection to the origin besides; and when few are left, idle clients are closed.
+    return nginx_command(place.folder, http, place.workers, 3 * place.connections)
 
 
 def haproxy(place):
     config = place.folder / "haproxy.cfg"
     config.write_text(f"""\
 global
-    nbthread 1
-    maxconn 4096
+    nbthread {place.workers}
+    maxconn {place.connections}
+    no strict-limits
+    tune.pool-high-fd-ratio 100
 defaults
     mode http
     timeout connect 5s
@@ -132,7 +158,8 @@ def envoy(cache_size):
     def command(place):
         config = place.folder / "envoy.json"
         config.write_text(json.dumps(envoy_config(place, cache_size), indent=1))
-        return [envoy_binary(), "-c", config, "--concurrency", "1", "--disable-hot-restart", "--log-level", "error"]
+        envoy = [envoy_binary(), "-c", config, "--concurrency", str(place.workers)]
+        return [*envoy, "--disable-hot-restart", "--log-level", "error"]
 
     return command
 
@@ -177,17 +204,23 @@ def envoy_config(place, cache_size):
             "listeners": [
                 {"name": "gate", "address": envoy_address(place.port), "filter_chains": [{"filters": filters}]}
             ],
-            "clusters": [envoy_cluster("origin", place.origin_port), envoy_cluster("issuer", place.issuer_port)],
+            "clusters": [
+                envoy_cluster("origin", place.origin_port, place.connections),
+                envoy_cluster("issuer", place.issuer_port, 1),
+            ],
         }
     }
 
 
-def envoy_cluster(name, port):
+def envoy_cluster(name, port, connections):
+    # It would refuse more than 1,024.
+    most = {limit: connections for limit in ("max_connections", "max_pending_requests", "max_requests")}
     endpoint = {"endpoint": {"address": envoy_address(port)}}
     return {
         "name": name,
         "type": "STATIC",
         "connect_timeout": "2s",
+        "circuit_breakers": {"thresholds": [most]},
         "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
     }
 
@@ -212,7 +245,8 @@ def claimgate_binary():
 def claimgate(place):
     return [
         claimgate_binary(), "--listen", f"127.0.0.1:{place.port}", "--upstream", f"http://127.0.0.1:{place.origin_port}",
-        "--issuer", place.issuer, "--workers", "1", "--admin-listen", "off", "--access-log", "off",
+        "--issuer", place.issuer, "--workers", place.workers, "--max-connections", place.connections,
+        "--admin-listen", place.admin, "--access-log", "off", *place.options,
     ]  # fmt: skip
 
 
@@ -236,7 +270,7 @@ def given(text, checks):
         pattern = re.compile("|".join(map(re.escape, values)))
         return [pattern.sub(lambda found: values[found[0]], word) for word in words]
 
-    return Peer(name, checks, filled, lambda: [])
+    return Peer(name, checks, filled, lambda: [], given=True)
 
 
 PEERS = [

@@ -15,23 +15,23 @@ class Failure(Exception):
 
 
 class Process:
-    """A program on one core. Its errors go to a file, its output nowhere."""
+    """A server on the cores that it was given. Its errors go to a file, its output nowhere."""
 
-    def __init__(self, name, command, core, folder):
-        self.name = name
+    def __init__(self, name, command, port, cores, folder):
+        self.name, self.address = name, ("127.0.0.1", port)
         self.log = pathlib.Path(folder, f"{name}.log")
         self.began = time.perf_counter()
         with open(self.log, "ab") as log:
             self.child = subprocess.Popen(
-                ["taskset", "-c", str(core), *map(str, command)],
+                ["taskset", "-c", listed(cores), *map(str, command)],
                 cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log,
             )
 
-    def wait_for(self, address, token):
-        """Seconds from the start to the first 200."""
+    def wait_for_200(self, token):
+        """Seconds from the start to the first one."""
         while True:
             try:
-                if status(address, token) == 200:
+                if status(self.address, token) == 200:
                     return time.perf_counter() - self.began
             except OSError:
                 pass
@@ -51,6 +51,28 @@ class Process:
     def memory_mib(self):
         """Resident, of it and of its children."""
         return sum(resident_kib(pid) for pid in family(self.child.pid)) / 1024
+
+    def settled_memory_mib(self):
+        """The same, when it does not change any more."""
+        last, deadline = self.memory_mib(), time.perf_counter() + PATIENCE
+        while True:
+            time.sleep(0.2)
+            now = self.memory_mib()
+            if now == last or time.perf_counter() > deadline:
+                return now
+            last = now
+
+    def open_files(self):
+        """Of it and of its children."""
+        return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in family(self.child.pid))
+
+    def wait_for_open_files(self, count):
+        """Until connections that a client opened have been accepted."""
+        deadline = time.perf_counter() + PATIENCE
+        while (found := self.open_files()) < count:
+            if time.perf_counter() > deadline:
+                raise Failure(f"{self.name} has {found} files open after {PATIENCE} s, not {count}:\n{self.said()}")
+            time.sleep(0.05)
 
     def stop(self):
         if self.child.poll() is None:
@@ -92,8 +114,9 @@ def cpu_seconds(pid):
 
 
 def resident_kib(pid):
-    for line in pathlib.Path("/proc", str(pid), "status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
+    # Exact; /proc/PID/status is not where the kernel counts for each core apart.
+    for line in pathlib.Path("/proc", str(pid), "smaps_rollup").read_text().splitlines():
+        if line.startswith("Rss:"):
             return int(line.split()[1])
     return 0
 
@@ -105,6 +128,10 @@ def kill(pid):
         pass
 
 
+def listed(cores):
+    return ",".join(map(str, cores))
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -113,10 +140,7 @@ def free_port():
 
 def status(address, token):
     """The status of one `GET /` on a connection of its own."""
-    authorization = f"Authorization: Bearer {token}\r\n" if token else ""
-    request = f"GET / HTTP/1.1\r\nHost: compare.test\r\n{authorization}Connection: close\r\n\r\n"
-    with socket.create_connection(address, timeout=2) as connection:
-        connection.sendall(request.encode())
+    with ask(address, "/", token) as connection:
         answer = b""
         while b"\r\n" not in answer:
             piece = connection.recv(4096)
@@ -124,3 +148,18 @@ def status(address, token):
                 raise OSError("closed without an answer")
             answer += piece
     return int(answer.split(b" ", 2)[1])
+
+
+def fetch(address, path):
+    """The whole answer to one `GET` on a connection of its own."""
+    with ask(address, path, None) as connection:
+        return b"".join(iter(lambda: connection.recv(4096), b"")).decode()
+
+
+def ask(address, path, token):
+    authorization = f"Authorization: Bearer {token}\r\n" if token else ""
+    host = "{}:{}".format(*address)
+    request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{authorization}Connection: close\r\n\r\n"
+    connection = socket.create_connection(address, timeout=2)
+    connection.sendall(request.encode())
+    return connection

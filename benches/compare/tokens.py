@@ -1,4 +1,4 @@
-"""Tokens of about 848 bytes, RS256 with 2048 bits: good, forged and expired."""
+"""Tokens of about 848 bytes, RS256 with 2048 bits: good, forged and expired. And many, which EdDSA makes cheap."""
 
 import base64
 import concurrent.futures
@@ -9,31 +9,41 @@ import pathlib
 import time
 
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
 
 SIZE = 848
 ROTATION = 2000
+FEW = 10_000
 KID = "compare-1"
 LIFE = 6 * 3600
 
 
 class Key:
-    """The issuer's key. `jwks` and `pem` are its public half."""
+    """An issuer's key. `jwks` and `pem` are its public half."""
 
-    def __init__(self):
-        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    def __init__(self, key, algorithm, **jwk):
+        self.algorithm = algorithm
         self.private = key.private_bytes(
             serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        public = key.public_key()
-        self.pem = public.public_bytes(
+        self.pem = key.public_key().public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
-        numbers = public.public_numbers()
-        jwk = {"kty": "RSA", "use": "sig", "alg": "RS256", "kid": KID}
-        jwk["n"] = base64url(numbers.n.to_bytes(256, "big"))
-        jwk["e"] = base64url(numbers.e.to_bytes(3, "big"))
+        jwk |= {"use": "sig", "alg": algorithm, "kid": KID}
         self.jwks = json.dumps({"keys": [jwk]}).encode()
+
+    @classmethod
+    def rsa(cls):
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        numbers = key.public_key().public_numbers()
+        n, e = base64url(numbers.n.to_bytes(256, "big")), base64url(numbers.e.to_bytes(3, "big"))
+        return cls(key, "RS256", kty="RSA", n=n, e=e)
+
+    @classmethod
+    def ed25519(cls):
+        key = ed25519.Ed25519PrivateKey.generate()
+        x = key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+        return cls(key, "EdDSA", kty="OKP", crv="Ed25519", x=base64url(x))
 
 
 class Tokens:
@@ -42,7 +52,7 @@ class Tokens:
     def __init__(self, folder, key, issuer, fresh):
         now = int(time.time())
         good = mint_all(key, issuer, range(1 + ROTATION + fresh + 2), now)
-        (expired,) = mint(key.private, issuer, range(1), now - LIFE - 3600)
+        (expired,) = mint(key, issuer, range(1), now - LIFE - 3600)
         self.good, self.expired = good[0], expired
         unseen = good[1 + ROTATION :]
         # A signature of the issuer's over another token. Each token is another one, so that none can be remembered.
@@ -54,40 +64,47 @@ class Tokens:
         for name, tokens in {
             "same": good[:1],
             "rotation": good[1 : 1 + ROTATION],
+            "few": unseen[:FEW],
             "first seen": unseen[:fresh],
             "forged": forged[:fresh],
             "expired": [expired],
         }.items():
-            path = pathlib.Path(folder, name.replace(" ", "-") + ".tokens")
-            path.write_text("".join(token + "\n" for token in tokens))
-            self.files[name] = path
+            self.files[name] = write(folder, name, tokens)
+
+
+def write(folder, name, tokens):
+    path = pathlib.Path(folder, name.replace(" ", "-") + ".tokens")
+    path.write_text("".join(token + "\n" for token in tokens))
+    return path
 
 
 def mint_all(key, issuer, numbers, now):
-    """On all cores: a signature takes about a millisecond."""
+    """On all cores: a signature of RSA takes about a millisecond."""
     count = os.cpu_count() or 1
     step = -(-len(numbers) // (4 * count))
     parts = [numbers[start : start + step] for start in range(0, len(numbers), step)]
     # Not forked: the issuer may already be a thread of this process.
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(count, context) as pool:
-        jobs = [pool.submit(mint, key.private, issuer, part, now) for part in parts]
+        jobs = [pool.submit(mint, key, issuer, part, now) for part in parts]
         return [token for job in jobs for token in job.result()]
 
 
-def mint(private, issuer, numbers, now):
-    key = serialization.load_der_private_key(private, None)
-    head = base64url(json.dumps({"alg": "RS256", "kid": KID, "typ": "JWT"}, separators=(",", ":")).encode())
+def mint(key, issuer, numbers, now):
+    private = serialization.load_der_private_key(key.private, None)
+    rsa_only = (padding.PKCS1v15(), hashes.SHA256()) if key.algorithm == "RS256" else ()
+    header = {"alg": key.algorithm, "kid": KID, "typ": "JWT"}
+    head = base64url(json.dumps(header, separators=(",", ":")).encode())
     tokens = []
     for number in numbers:
         text = f"{head}.{base64url(payload(issuer, number, now, len(head)))}"
-        signature = key.sign(text.encode(), padding.PKCS1v15(), hashes.SHA256())
+        signature = private.sign(text.encode(), *rsa_only)
         tokens.append(f"{text}.{base64url(signature)}")
     return tokens
 
 
 def payload(issuer, number, now, head):
-    """Claims as an issuer makes them, filled up to the size of the token."""
+    """Claims as an issuer makes them, filled up to the size that the token has with RS256."""
     claims = {
         "iss": issuer,
         "sub": f"user-{number:08}",
