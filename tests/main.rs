@@ -21,5 +21,6 @@ mod shutdown;
 mod signature;
 mod slow;
 mod support;
+mod token_cache;
 mod vectors;
 mod wire;

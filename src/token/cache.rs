@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::rand;
-use quick_cache::Weighter;
-use quick_cache::unsync::Cache;
+use quick_cache::unsync::{Cache, DefaultLifecycle};
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
 use super::verifier::AccessToken;
 use crate::clock::NumericDate;
@@ -27,10 +27,13 @@ use crate::denial::Denial;
 const REFUSED_SHARE: u64 = 16;
 /// How long a refusal is remembered: long enough for a client that tries again at once, and again.
 const REFUSED_FOR: Duration = Duration::from_secs(10);
-/// What an entry takes beside what is counted, in bytes: the tag, the tables, the allocator's share.
-const OVERHEAD: u64 = 160;
-/// What an entry takes on average, in bytes, to begin with tables of about the right size.
-const ESTIMATED_SIZE: u64 = 1024;
+/// What an entry takes beside what is counted, in bytes: the tag, the tables, the allocator's share. Measured, as the
+/// resident memory that a full cache adds.
+const OVERHEAD: u64 = 256;
+/// What a small entry takes, in bytes.
+const ESTIMATED_SIZE: u64 = 768;
+/// What is kept of an entry that was pushed out, in bytes.
+const TRACE_SIZE: u64 = 48;
 
 /// The tokens that one worker has seen.
 pub(super) struct TokenCache {
@@ -76,13 +79,12 @@ impl TokenCache {
     /// A cache of at most so many bytes; `None` for none at all.
     pub(super) fn new(max_size: u64) -> Option<Self> {
         let refused = max_size / REFUSED_SHARE;
-        let count = |size: u64| usize::try_from(size / ESTIMATED_SIZE).unwrap_or(usize::MAX);
         // Without randomness nothing is remembered, and each token is verified.
         let key = Some(max_size).filter(|size| *size > 0).and_then(|_| random_key())?;
         Some(Self {
             key,
-            accepted: RefCell::new(Cache::with_weighter(count(max_size - refused), max_size - refused, Size)),
-            refused: RefCell::new(Cache::with_weighter(count(refused), refused, Size)),
+            accepted: RefCell::new(cache(max_size - refused)?),
+            refused: RefCell::new(cache(refused)?),
             counters: Arc::default(),
         })
     }
@@ -141,6 +143,24 @@ impl fmt::Debug for TokenCache {
     }
 }
 
+/// A cache of at most so many bytes, traces included: one for each entry that may have been pushed out.
+///
+/// What comes back while there is a trace of it is kept. With fewer traces than entries, tokens that nobody asks for any
+/// more would keep out others for ever that are all in use, because each comes back after too many others.
+fn cache<T>(max_size: u64) -> Option<Cache<Tag, T, Size>>
+where
+    Size: Weighter<Tag, T>,
+{
+    let traces = max_size / ESTIMATED_SIZE;
+    let options = OptionsBuilder::new()
+        .estimated_items_capacity(usize::try_from(traces).ok()?)
+        .ghost_allocation(1.0)
+        .weight_capacity(max_size - traces * TRACE_SIZE)
+        .build()
+        .ok()?;
+    Some(Cache::with_options(options, Size, DefaultHashBuilder::default(), DefaultLifecycle::default()))
+}
+
 fn random_key() -> Option<LessSafeKey> {
     let mut key = [0; 16];
     rand::fill(&mut key).ok()?;
@@ -186,6 +206,8 @@ impl Weighter<Tag, Refusal> for Size {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
     use super::*;
 
     #[test]
@@ -201,5 +223,114 @@ mod tests {
         }
         assert!(cache.tag(&text) != cache.tag(&text[..847]));
         assert!(cache.tag(b"") != cache.tag(b"\0"));
+    }
+
+    /// A gate's default, for one worker.
+    const MAX_SIZE: u64 = 16 * 1024 * 1024;
+    /// Room for about 4,000 tokens.
+    const SMALL_SIZE: u64 = 4 * 1024 * 1024;
+
+    /// The tag of one of many tokens.
+    fn numbered(number: u32) -> Tag {
+        let mut tag = [0; 16];
+        tag[..4].copy_from_slice(&number.to_le_bytes());
+        Tag(tag)
+    }
+
+    fn refuse(cache: &TokenCache, number: u32) {
+        cache.refuse(numbered(number), 848, &Denial::InvalidSignature("kid key-0".into()), 1, NumericDate::EPOCH);
+    }
+
+    /// In bytes: what a cache may hold, what it counts, and what its tables take; and how many entries it has.
+    struct Figures {
+        capacity: u64,
+        weight: u64,
+        tables: u64,
+        entries: u64,
+    }
+
+    impl Figures {
+        fn of<T>(cache: &RefCell<Cache<Tag, T, Size>>) -> Self
+        where
+            Size: Weighter<Tag, T>,
+        {
+            let cache = cache.borrow();
+            let (tables, entries) = (cache.memory_used().total() as u64, cache.len() as u64);
+            Self { capacity: cache.capacity(), weight: cache.weight(), tables, entries }
+        }
+    }
+
+    #[test]
+    fn a_million_tokens_do_not_outgrow_its_bound() {
+        let cache = TokenCache::new(MAX_SIZE).unwrap();
+        let token = AccessToken::sample(460);
+        for number in 0..1_000_000 {
+            cache.accept(numbered(number), token.clone());
+            refuse(&cache, number);
+            let (accepted, refused) = (cache.accepted.borrow(), cache.refused.borrow());
+            assert!(accepted.weight() + refused.weight() <= MAX_SIZE, "after {number}");
+        }
+        let (accepted, refused) = (Figures::of(&cache.accepted), Figures::of(&cache.refused));
+        for Figures { capacity, weight, tables, entries } in [&accepted, &refused] {
+            assert!(*weight > capacity / 10 * 9, "{weight} of {capacity} bytes are used");
+            let traces = capacity / ESTIMATED_SIZE * TRACE_SIZE;
+            assert!(*tables <= entries * OVERHEAD + traces, "{tables} bytes of tables for {entries} entries");
+        }
+        let contents = accepted.entries * token.size();
+        assert!(contents + accepted.tables + refused.tables <= MAX_SIZE, "{contents} bytes of tokens");
+        assert_eq!(
+            (cache.counters.accepted.value(), cache.counters.refused.value()),
+            (accepted.entries, refused.entries)
+        );
+    }
+
+    #[test]
+    fn a_token_larger_than_the_cache_is_not_kept() {
+        let cache = TokenCache::new(4096).unwrap();
+        cache.accept(numbered(0), AccessToken::sample(4096));
+        assert!(cache.accepted(numbered(0)).is_none());
+        cache.accept(numbered(1), AccessToken::sample(460));
+        assert!(cache.accepted(numbered(1)).is_some());
+    }
+
+    /// How many of these are not recognised; they are from then on.
+    fn misses(cache: &TokenCache, token: &AccessToken, numbers: Range<u32>) -> usize {
+        let unknown = numbers.map(numbered).filter(|tag| cache.accepted(*tag).is_none());
+        unknown.inspect(|tag| cache.accept(*tag, token.clone())).count()
+    }
+
+    #[test]
+    fn a_token_in_use_survives_a_flood_of_others() {
+        const FLOOD: u32 = 60_000;
+        let token = AccessToken::sample(460);
+        // How often each of the flood is asked for, one time after the other; and after how many the flood begins anew.
+        for (times, period) in [(1, FLOOD), (2, FLOOD), (3, FLOOD), (1, 6_000), (2, 6_000), (3, 6_000)] {
+            let cache = TokenCache::new(SMALL_SIZE).unwrap();
+            let (mut early, mut late) = (0, 0);
+            for number in 0..FLOOD {
+                if number % 100 == 0 {
+                    early += misses(&cache, &token, FLOOD..FLOOD + 1);
+                    // Nobody asks for this one before the cache is full.
+                    late += if number > FLOOD / 2 { misses(&cache, &token, FLOOD + 1..FLOOD + 2) } else { 0 };
+                }
+                for _ in 0..times {
+                    misses(&cache, &token, number % period..number % period + 1);
+                }
+                refuse(&cache, number);
+            }
+            // Once more when the flood fills the cache, where each of it seems to be as much in use.
+            assert!(early <= 2 && late <= 2, "{early} and {late} misses: {times} times each of {period}");
+        }
+    }
+
+    #[test]
+    fn tokens_in_use_take_the_place_of_those_that_are_not() {
+        let cache = TokenCache::new(SMALL_SIZE).unwrap();
+        let token = AccessToken::sample(460);
+        misses(&cache, &token, 0..60_000);
+        let (entries, fit) = (cache.accepted.borrow().len(), 60_000..63_500);
+        assert!(entries > fit.len(), "{entries} entries");
+        let rounds: Vec<_> = (0..4).map(|_| misses(&cache, &token, fit.clone())).collect();
+        assert_eq!(rounds.last(), Some(&0), "{rounds:?}");
     }
 }

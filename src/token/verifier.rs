@@ -171,6 +171,26 @@ impl AccessToken {
     }
 }
 
+#[cfg(test)]
+impl AccessToken {
+    /// One with a header value of so many bytes, that nobody signed.
+    pub(super) fn sample(value: usize) -> Self {
+        let issuer = crate::issuer::Settings::new("https://issuer.example.com");
+        let (issuer, _) = Issuer::new(issuer, crate::clock::Clock::system()).unwrap();
+        // RFC 8037, appendix A.2.
+        let set = br#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+        let set = crate::jose::JwkSet::parse(set, crate::jose::AlgorithmSet::ALL).unwrap();
+        let value = HeaderValue::try_from("c".repeat(value)).unwrap();
+        Self(Rc::new(Verified {
+            headers: Box::new([(HeaderName::from_static("x-jwt-claims"), value)]),
+            validity: Validity { expiration: NumericDate::EPOCH, not_before: None, issued_at: None },
+            issuer,
+            key: KeyIdentity::of(&set.usable[0]),
+            generation: Cell::new(1),
+        }))
+    }
+}
+
 impl fmt::Debug for AccessToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("AccessToken([redacted])")
