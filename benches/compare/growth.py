@@ -107,6 +107,9 @@ def worker_loads(bench, peer, count):
             bench.load(process.address, file, "loop", 1)
             cpu, others = process.cpu_seconds(), bench.origin.cpu_seconds()
             load = bench.load(process.address, file, "loop", bench.arguments.seconds)
+            expected = load["requests"] if file == "forged" and peer.checks else 0
+            if load["refused"] != expected or load["broken"]:
+                raise Failure(f"{peer.name}, {count} workers, {name}: {expected} should be refused: {load}")
             load["cpu"] = (process.cpu_seconds() - cpu) / load["requests"]
             load["others"] = (bench.origin.cpu_seconds() - others + load["generator_cpu"]) / load["requests"]
             load["rate"] = load["requests"] / load["seconds"]
