@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 use url::{Host, Url};
 
 use crate::token::claims_headers::ClaimHeader;
@@ -188,11 +188,11 @@ pub(super) fn certificates(path: &str) -> Result<Vec<CertificateDer<'static>>, S
     }
 }
 
-/// A level, or directives of `tracing`.
+/// A level, or levels for single modules.
 pub(super) fn log_filter(text: &str) -> Result<String, String> {
     // A word that is no level would be taken for a module, and everything else would fall silent.
-    let is_meant = |directive: &str| directive.contains(['=', '[']) || directive.trim().parse::<LevelFilter>().is_ok();
-    if text.split(',').all(is_meant) && EnvFilter::try_new(text).is_ok() {
+    let is_meant = |directive: &str| directive.contains('=') || directive.trim().parse::<LevelFilter>().is_ok();
+    if text.split(',').all(is_meant) && text.parse::<Targets>().is_ok() {
         Ok(text.to_owned())
     } else {
         Err("it must be error, warn, info, debug or trace, or such as info,claimgate=debug".to_owned())

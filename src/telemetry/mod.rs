@@ -8,8 +8,10 @@ mod observation;
 use std::env;
 use std::io::{self, IsTerminal};
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::time::SystemTime;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use self::json_lines::JsonLines;
 pub use self::observation::{Observation, Observer, Outcome};
@@ -19,7 +21,7 @@ pub use self::observation::{Observation, Observer, Outcome};
 pub struct Settings {
     /// How a line is written.
     pub format: LogFormat,
-    /// From which level on, in the directives of `tracing`.
+    /// From which level on; as in `info,claimgate::issuer=debug`, with others for single modules.
     pub filter: String,
     /// Which requests are logged.
     pub access_log: access_log::Mode,
@@ -36,13 +38,14 @@ pub enum LogFormat {
 
 /// Sends diagnostics to stderr from now on, for the whole process.
 pub fn init(settings: &Settings) {
-    let filter = EnvFilter::try_new(&settings.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = settings.filter.parse().unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
     // Nothing but a terminal understands colours (https://no-color.org).
     let has_colours = io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(has_colours);
+    let lines = tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_writer(io::stderr);
+    let lines = lines.with_ansi(has_colours);
     // A second call changes nothing; there is one process-wide destination.
     let _ = match settings.format {
-        LogFormat::Json => lines.event_format(JsonLines).try_init(),
-        LogFormat::Text => lines.with_target(false).with_timer(SystemTime).try_init(),
+        LogFormat::Json => lines.event_format(JsonLines).finish().with(filter).try_init(),
+        LogFormat::Text => lines.with_target(false).with_timer(SystemTime).finish().with(filter).try_init(),
     };
 }
