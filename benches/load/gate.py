@@ -24,8 +24,8 @@ class Gate(Process):
             "--health-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0",
             "--access-log", "off", "--log-format", "json", *flags,
         ]  # fmt: skip
-        cores = ",".join(map(str, sorted(os.sched_getaffinity(0))))
-        super().__init__("claimgate", command, cores, folder)
+        super().__init__("claimgate", command, 0, sorted(os.sched_getaffinity(0)), folder)
+        # Known only from its log.
         self.address = self.health = self.admin = None
 
     @property
