@@ -5,7 +5,7 @@ use std::time::Duration;
 use claimgate::clock::{Clock, NumericDate};
 
 use crate::support::origin::Received;
-use crate::support::{Client, Gate, House, Issuer, Origin, Reply, client, eventually, now};
+use crate::support::{Client, Exposition, Gate, House, Issuer, Origin, Reply, client, eventually, now};
 
 const OPEN: [&str; 2] = ["--skip-auth-route", "/*"];
 
@@ -48,6 +48,20 @@ async fn a_slow_reader_gets_the_end_of_an_answer_that_is_handed_over() {
     for (size, mut client) in clients {
         assert_eq!(client.response().await.body.len() as u64, size);
     }
+}
+
+#[tokio::test]
+async fn a_connection_that_closes_after_a_body_is_not_kept_for_a_client_that_stays() {
+    let house = House::start(&OPEN).await;
+    let mut client = Client::connect(house.gate.addr()).await;
+    client.send(client::request("POST", "/", None, "Connection: close\r\nContent-Length: 2\r\n") + "ab").await;
+    assert_eq!(client.response().await.status, 200);
+    assert!(client.is_closed().await, "it says that it is over");
+    // And is, though the client does not say so: a request that comes after it must not be acted upon (RFC 9112 §9.6).
+    let admin = house.gate.admin_addr();
+    let connections = async || Exposition::scrape(admin).await.value("claimgate_client_connections");
+    eventually("it is over on our side", async || connections().await < 1.0).await;
+    assert_eq!(house.origin.begun(), 1);
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use tokio::net::TcpStream;
 
-use super::io::{ClientIo, Connection};
+use super::io::{ClientIo, Connection, Pause};
 use super::shutdown::{Stage, Watch};
 use super::worker::Worker;
 use super::{Handler, Peer};
@@ -32,15 +32,6 @@ pub(super) async fn serve<H: Handler>(stream: TcpStream, peer: Peer, worker: Rc<
             return;
         }
     }
-}
-
-/// Why a connection has nothing more to say.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Pause {
-    /// It has been idle for a while.
-    Silence,
-    /// It is over.
-    End,
 }
 
 async fn serve_while_speaking<H: Handler>(

@@ -88,7 +88,11 @@ impl hyper::rt::Read for ClientIo {
                 return Poll::Pending;
             }
             drop(wire);
-            match ready!(this.connection.poll_through(cx, &mut cursor))? {
+            let through = this.connection.poll_through(cx, &mut cursor);
+            if through.is_pending() && this.connection.wire.borrow().is_between() {
+                this.connection.await_head();
+            }
+            match ready!(through)? {
                 Through::Held => {}
                 Through::Passed | Through::End => return Poll::Ready(Ok(())),
             }
@@ -123,6 +127,7 @@ impl hyper::rt::Write for ClientIo {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        this.connection.awaits_head.set(false);
         if this.lingered.is_none() {
             ready!(Pin::new(&mut *this.connection.stream.borrow_mut()).poll_shutdown(cx))?;
             this.connection.owes_the_end.set(false);

@@ -16,7 +16,6 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 pub(super) use self::hyper_io::ClientIo;
-use super::connection::Pause;
 use super::wire::Wire;
 use crate::deadline::Deadline;
 use crate::denial::Denial;
@@ -51,6 +50,8 @@ pub(super) struct Connection {
     /// The task, when it waits for bytes that are here already once the answer is written.
     reader: RefCell<Option<Waker>>,
     must_linger: Cell<bool>,
+    /// hyper has nothing left to do but to wait for the next head.
+    awaits_head: Cell<bool>,
     /// An answer is here that the client does not read.
     is_write_stalled: Cell<bool>,
     /// The answer has no other end than the connection's, which has not come yet.
@@ -90,6 +91,7 @@ impl Connection {
             refusal: RefCell::default(),
             reader: RefCell::default(),
             must_linger: Cell::new(false),
+            awaits_head: Cell::new(false),
             is_write_stalled: Cell::new(false),
             owes_the_end: Cell::new(false),
         }
@@ -97,6 +99,7 @@ impl Connection {
 
     /// A request begins; why it is refused, when its head was.
     pub(super) fn begin(&self, has_body: bool) -> Option<Denial> {
+        self.awaits_head.set(false);
         self.must_linger.set(has_body);
         self.enter(Phase::Serving);
         let refusal = self.refusal.take();
@@ -137,9 +140,7 @@ impl Connection {
             if !matches!(ready!(self.poll_fill(cx)), Ok(1..)) {
                 return Poll::Ready(false);
             }
-            if self.phase.get() == Phase::Silent {
-                self.enter(Phase::Head);
-            }
+            self.begin_head();
         }
         Poll::Ready(true)
     }
@@ -182,9 +183,7 @@ impl Connection {
             if let Ok(true) = received {
                 return Through::Passed;
             }
-            if matches!(self.phase.get(), Phase::Idle | Phase::Silent) {
-                self.enter(Phase::Head);
-            }
+            self.begin_head();
             self.refuse_if(received.map(drop));
             Through::Held
         })
@@ -217,7 +216,8 @@ impl Connection {
     /// A head that has begun is refused instead, and the task that reads is to go on.
     pub(super) fn poll_expired(&self, cx: &mut Context<'_>) -> Poll<Pause> {
         ready!(self.deadline.poll_elapsed(cx));
-        if self.phase.get() == Phase::Idle && !self.is_write_stalled.get() && self.limits.idle > SILENCE {
+        let is_at_rest = self.awaits_head.get() && !self.is_write_stalled.get();
+        if self.phase.get() == Phase::Idle && is_at_rest && self.limits.idle > SILENCE {
             self.enter(Phase::Silent);
             return Poll::Ready(Pause::Silence);
         }
@@ -252,11 +252,26 @@ impl Connection {
         let limit = match (self.phase.get(), self.is_write_stalled.get()) {
             (Phase::Head, _) => self.limits.header,
             (Phase::Serving | Phase::Idle | Phase::Silent, true) => self.limits.write,
-            (Phase::Idle, false) => self.limits.idle.min(SILENCE),
+            (Phase::Idle, false) if self.awaits_head.get() => self.limits.idle.min(SILENCE),
+            (Phase::Idle, false) => self.limits.idle,
             (Phase::Silent, false) => self.limits.idle.saturating_sub(SILENCE),
             (Phase::Serving, false) => return self.deadline.disarm(),
         };
         self.deadline.arm(Instant::now() + limit);
+    }
+
+    /// hyper waits for a head. Until it does, it may still hold a part of a body, or be closing.
+    fn await_head(&self) {
+        if !self.awaits_head.replace(true) && self.phase.get() == Phase::Idle {
+            self.arm();
+        }
+    }
+
+    /// A head has begun, if more has come than an empty line.
+    fn begin_head(&self) {
+        if matches!(self.phase.get(), Phase::Idle | Phase::Silent) && self.wire.borrow().is_in_head() {
+            self.enter(Phase::Head);
+        }
     }
 
     /// Keeps what comes behind a request that is being answered.
@@ -287,6 +302,15 @@ impl Drop for Connection {
             let _ = SockRef::from(&*self.stream.get_mut()).set_linger(Some(Duration::ZERO));
         }
     }
+}
+
+/// Why a connection has nothing more to say.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Pause {
+    /// It has been idle for a while.
+    Silence,
+    /// It is over.
+    End,
 }
 
 /// What became of bytes that were read.
