@@ -272,6 +272,16 @@ impl Member {
     }
 }
 
+impl Drop for Member {
+    /// A worker that ends keeps nothing from the others.
+    fn drop(&mut self) {
+        self.idle(0);
+        while let Some(place) = self.granted() {
+            drop(place);
+        }
+    }
+}
+
 /// The right to have one connection open. Dropped with it.
 #[derive(Debug)]
 pub(super) struct Place {

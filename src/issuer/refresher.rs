@@ -253,7 +253,9 @@ impl Writer {
     /// When it goes beyond the leeway and when it comes back, not at every fetch.
     fn log_skew(&mut self, skew: f64) {
         let (issuer, clock_skew_seconds) = (self.issuer.identifier(), skew.round());
-        let is_skewed = skew.abs() > self.issuer.settings.leeway.as_secs_f64();
+        // A Date is exact to a second: one at the edge is not told of at each fetch.
+        let slack = if self.is_skewed { 1.0 } else { 0.0 };
+        let is_skewed = skew.abs() > self.issuer.settings.leeway.as_secs_f64() - slack;
         match (self.is_skewed, is_skewed) {
             (false, true) => {
                 tracing::warn!(

@@ -143,7 +143,8 @@ impl fmt::Debug for TokenCache {
     }
 }
 
-/// A cache of at most so many bytes, traces included: one for each entry that may have been pushed out.
+/// A cache of at most about so many bytes, traces included: one for each entry that may have been pushed out. Its tables
+/// have the size of the most entries that it has had, so after tokens of other sizes they may be some too much.
 ///
 /// What comes back while there is a trace of it is kept. With fewer traces than entries, tokens that nobody asks for any
 /// more would keep out others for ever that are all in use, because each comes back after too many others.
