@@ -50,7 +50,7 @@ async fn a_body_that_drips_is_refused_however_often_a_byte_comes() {
     steady.send(post(&house, 1_000_000)).await;
     let (start, mut sent) = (Instant::now(), 0);
     while timeout(Duration::from_millis(250), slow.some_or_end()).await.is_err() {
-        assert!(start.elapsed() < Duration::from_mins(1), "it goes on for ever");
+        assert!(start.elapsed() < Duration::from_secs(90), "it goes on for ever");
         slow.try_send("x").await;
         steady.send(vec![b'x'; 100]).await;
         sent += 100;
@@ -78,7 +78,8 @@ async fn a_smaller_limit_for_heads_holds_too() {
 #[tokio::test]
 async fn a_head_that_does_not_end_holds_little_more_than_what_it_brings() {
     let (issuer, origin) = (Issuer::start(), Origin::start());
-    let binary = Binary::start(&["--issuer", &issuer.url(), "--upstream", &origin.url(), "--workers", "1"]);
+    let house = ["--issuer", &issuer.url(), "--upstream", &origin.url(), "--workers", "1", "--header-timeout", "1m"];
+    let binary = Binary::start(&house);
     let addr = binary.addr().await;
     let head = client::request("GET", "/", Some(&"a".repeat(848)), "");
     assert_eq!(client::exchange(addr, &head).await.status, 401);

@@ -10,6 +10,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import typing
 
 from process import Failure
@@ -232,7 +233,7 @@ def envoy_address(port):
 def claimgate_binary():
     binary = os.environ.get("CLAIMGATE")
     if not binary:
-        print("building claimgate", flush=True)
+        print("building claimgate", file=sys.stderr, flush=True)
         if subprocess.run(["cargo", "build", "--release", "--locked", "--quiet"], cwd=ROOT).returncode:
             raise Failure("the build failed")
         binary = pathlib.Path(ROOT, os.environ.get("CARGO_TARGET_DIR", "target"), "release", "claimgate")

@@ -1,7 +1,7 @@
 """Floods, each in a process of its own: `flood.py KIND HOST PORT COUNT TOKEN`, until SIGTERM.
 
 `heads` and `bodies` keep COUNT connections open that send a byte now and then, and open another one for each that is
-closed. `bodies` has a permit, and so a connection to the origin each. `unread` does the same and reads no answer. `kids`
+closed. `bodies` has a permit, and so a connection to the origin each. `kids`
 sends COUNT requests per second, each with another made-up key, whether answers come or not.
 
 Prints `ready` when it is at its full size, and what came of it at its end."""
@@ -73,20 +73,17 @@ class Slow(Peer):
         super().connection_made(transport)
         self.beat = random.randrange(BEATS)
         transport.write(self.flood.begin)
-        if self.flood.is_unread:
-            transport.pause_reading()
 
 
 class SlowFlood(Flood):
     BEGIN = {
         "heads": lambda token: b"GET / HTTP/1.1\r\nHost: gate.test\r\nX-Slow: ",
         "bodies": lambda token: head("/echo", token, "POST", Content_Length=1_000_000),
-        "unread": lambda token: head("/bytes/100000000", token),
     }
 
     def __init__(self, kind, *arguments):
         super().__init__(*arguments)
-        self.begin, self.is_unread = self.BEGIN[kind](self.token), kind == "unread"
+        self.begin = self.BEGIN[kind](self.token)
         self.opening = 0
 
     async def run(self):
@@ -108,13 +105,12 @@ class SlowFlood(Flood):
 
     async def trickle(self):
         beat = 0
-        while not self.is_unread:
+        while True:
             await asyncio.sleep(BEAT)
             beat = (beat + 1) % BEATS
             for one in self.open:
                 if one.beat == beat:
                     one.transport.write(b"a")
-        await asyncio.Event().wait()
 
 
 class Asking(Peer):
@@ -177,7 +173,7 @@ async def main():
         await task
     except asyncio.CancelledError:
         pass
-    report = {"open": len(flood.open), "outcomes": flood.outcomes, "sent": flood.sent}
+    report = {"open": len(flood.open), "count": flood.count, "outcomes": flood.outcomes, "sent": flood.sent}
     print(json.dumps(report), flush=True)
     os._exit(0)
 

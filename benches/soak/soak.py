@@ -17,6 +17,7 @@ from client import cancel
 from clients import KINDS, Clients, keep_on
 from gate import Gate, version
 from issuer import Issuer, most_within
+from peers import claimgate_binary
 from process import Failure
 
 ROTATION = 20
@@ -186,6 +187,8 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         with tempfile.TemporaryDirectory() as folder:
+            # Builds it, where it is not given; before anything is started.
+            claimgate_binary()
             soak = Soak(arguments.minutes)
             facts = asyncio.run(soak.run(pathlib.Path(folder)))
     except Failure as failure:

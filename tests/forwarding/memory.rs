@@ -126,6 +126,7 @@ async fn silent_connections_give_their_buffers_back_and_are_answered_again() {
             clients.push(client);
         }
         memory.push(path.binary.memory("VmRSS"));
+        // That takes 200 ms, and nothing outside shows it but the memory.
         let answered = Instant::now();
         eventually("they are silent", async || answered.elapsed().as_millis() > 500).await;
     }

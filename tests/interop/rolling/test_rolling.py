@@ -3,7 +3,8 @@
 import asyncio
 import os
 import re
-import shutil
+import signal
+import sys
 import tempfile
 import time
 import unittest
@@ -15,11 +16,11 @@ from origin import Origin
 from service import NEWS, PERIOD, Service
 
 #: Longer than the Service needs to hear of it.
-DRAIN_DELAY = 1.2
+DRAIN_DELAY = 3
 CLIENTS = 16
 IN_FLIGHT = 30
 #: For a tool: the drains of both, their ends and starts, and time to spare on a busy machine.
-SECONDS = int(2 * (DRAIN_DELAY + PERIOD + NEWS) + 4)
+SECONDS = int(2 * (DRAIN_DELAY + PERIOD + NEWS) + 8)
 
 
 class Place:
@@ -55,16 +56,20 @@ class Place:
             "FIELD": f"Authorization: Bearer {self.issuer.token()}",
         }
         tool = await asyncio.create_subprocess_exec(*(filled.get(word, word) for word in command), stdout=-1, stderr=-2)
-        await asyncio.sleep(0.5)
-        begun = time.monotonic()
-        for gate in old:
-            before = self.service.connections
-            gate.terminate()
-            check(await gate.ended() == 0, gate.said())
-            check(self.service.connections > before, "nothing was connected meanwhile")
-            self.service.add(await self.gate())
-        took = time.monotonic() - begun
-        said = (await asyncio.wait_for(tool.communicate(), 60))[0].decode()
+        try:
+            await asyncio.sleep(0.5)
+            begun = time.monotonic()
+            for gate in old:
+                before = self.service.connections
+                gate.terminate()
+                check(await gate.ended() == 0, gate.said())
+                check(self.service.connections > before, "nothing was connected meanwhile")
+                self.service.add(await self.gate())
+            took = time.monotonic() - begun
+            said = (await asyncio.wait_for(tool.communicate(), 60))[0].decode()
+        finally:
+            if tool.returncode is None:
+                tool.kill()
         check(tool.returncode == 0, said)
         check(took < SECONDS - 1, f"the load ended before the restart did: {took:.1f} s")
         check(self.service.refused == 0, f"{self.service.refused} connections were sent where nobody took them")
@@ -147,5 +152,7 @@ async def is_open(address):
 
 
 if __name__ == "__main__":
+    # So that what was started is stopped.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"
     unittest.main(verbosity=2)
