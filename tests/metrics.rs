@@ -207,12 +207,12 @@ async fn a_web_page_elsewhere_cannot_scrape() {
 }
 
 #[tokio::test]
-async fn the_readme_has_the_table_of_metrics_that_are_exposed() {
+async fn the_documentation_has_the_table_of_metrics_that_are_exposed() {
     let house = House::start(&[]).await;
-    let readme = fs::read_to_string("README.md").unwrap();
+    let documentation = fs::read_to_string("docs/metrics.md").unwrap();
     let cells = |line: &str| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
     let is_row = |line: &&str| line.starts_with("| `claimgate_") || line.starts_with("| `process_");
-    let told: Vec<_> = readme.lines().filter(is_row).map(cells).collect();
+    let told: Vec<_> = documentation.lines().filter(is_row).map(cells).collect();
     let exposed = scrape(&house.gate).await.families.into_iter().map(|family| {
         let labels = family.labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
         vec![format!("`{}`", family.name), family.kind, labels, family.help]
