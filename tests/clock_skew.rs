@@ -40,14 +40,13 @@ async fn detail(binary: &Binary, path: &str, token: &Token, reason: &str) -> Str
     logged(binary, path).await["detail"].as_str().unwrap_or_default().to_owned()
 }
 
-/// Exact to about a second.
+/// As [`tells`] does.
 fn names(detail: &str, seconds: i64, side: &str) -> bool {
     tells(seconds, |seconds| detail.ends_with(&format!("; the issuer's clock is {seconds} s {side}")))
 }
 
-/// Exact to about a second.
+/// Exact to about a second, and to some more on a machine that stalls between `Date` and the answer.
 fn tells(seconds: i64, told: impl Fn(i64) -> bool) -> bool {
-    // And some seconds for a machine that is busy.
     (seconds - 5..=seconds + 5).any(told)
 }
 

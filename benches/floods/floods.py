@@ -149,6 +149,7 @@ class Bench:
             child.kill()
             raise Failure(f"{count} {kind} are not open after 60 s; {gate.descriptors()} descriptors") from None
         if said != b"ready\n":
+            await child.wait()
             raise Failure(f"the flood of {count} {kind} ended before it began")
         return child
 
@@ -201,7 +202,7 @@ async def ended(child):
         rate = report["sent"] / SECONDS
         return f"{rate:,.0f} kids/s: {outcomes}", rate / KIDS_PER_SECOND
     # Each that was closed was opened again.
-    opened = report["open"] + sum(report["outcomes"].values())
+    opened = report["open"] + sum(count for outcome, count in report["outcomes"].items() if outcome.isdigit())
     return f"{report['open']} open{': ' + outcomes if outcomes else ''}", opened / report["count"]
 
 

@@ -9,8 +9,8 @@ from report import machine
 
 #: Reasons for an outcome other than 200, in the timeline.
 ISSUER, RESTART, REPLACEMENT = "issuer in trouble", "origin restarted", "origin replaced"
-#: How much the resident memory may differ between the first and the last minute after the warm-up: what the allocator
-#: keeps is not to the byte the same.
+#: How much the resident memory may grow from the first to the last minute after the warm-up: what the allocator keeps is
+#: not to the byte the same.
 TOLERANCE_MIB = 2
 #: Descriptors beyond those before the load, once it is over: a connection to the issuer may be kept.
 TOLERANCE_DESCRIPTORS = 2
