@@ -294,3 +294,24 @@ impl Drop for Place {
         self.shared.change(|state| state.release(self.index));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_ends_keeps_no_place_that_was_on_its_way_to_it() {
+        let places = Places::new(1, 1);
+        let (ending, other) = (places.join(), places.join());
+        let Entry::Free(place) = other.enter() else { panic!("nothing is taken yet") };
+        assert!(matches!(ending.enter(), Entry::Wait));
+        drop(place);
+        assert_eq!((places.usage().taken, places.usage().waiting), (1, 1), "it is on its way");
+        // Who waited goes away, and the worker ends before it looks.
+        ending.leave();
+        ending.idle(3);
+        drop(ending);
+        assert_eq!(places.usage(), Usage { waited: 1, ..Usage::default() });
+        assert!(matches!(other.enter(), Entry::Free(_)));
+    }
+}

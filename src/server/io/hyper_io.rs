@@ -113,7 +113,7 @@ impl hyper::rt::Write for ClientIo {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = this.connection.poll_write_all(cx, slices);
+        let written = this.connection.poll_write_pieces(cx, slices);
         this.poll_written(written)
     }
 

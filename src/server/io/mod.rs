@@ -197,7 +197,7 @@ impl Connection {
     }
 
     /// Writes what is in several pieces. Small ones are put together before: the kernel takes one faster.
-    fn poll_write_all(&self, cx: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_pieces(&self, cx: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let stream = &mut *self.stream.borrow_mut();
         let size: usize = slices.iter().map(|slice| slice.len()).sum();
         if size > FLAT_SIZE {
