@@ -1,7 +1,9 @@
 //! From flags to settings: typed, validated, every mistake at once.
 
 mod environment;
+mod forward;
 mod mistakes;
+mod server;
 mod summary;
 #[cfg(test)]
 mod tests;
@@ -10,22 +12,17 @@ mod values;
 use std::collections::HashSet;
 use std::io::{IsTerminal, stderr};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::num::NonZeroUsize;
-use std::thread::available_parallelism;
 use std::time::Duration;
 
 use http::HeaderName;
-use http::uri::Authority;
 
 use self::environment::Environment;
 pub use self::mistakes::ConfigErrors;
 use self::mistakes::Mistakes;
 use crate::cli::Flags;
-use crate::forward::{self, ForwardToken};
 use crate::issuer::{self, CacheDir, Roots};
 use crate::jose::{Algorithm, AlgorithmSet};
 use crate::policy;
-use crate::server;
 use crate::telemetry::access_log::Mode;
 use crate::telemetry::{self, LogFormat};
 use crate::token::claims::Expectations;
@@ -43,9 +40,9 @@ pub struct Config {
     /// What the origin is told of the claims.
     pub claims_headers: claims_headers::Settings,
     /// Where the origin is.
-    pub forward: forward::Settings,
+    pub forward: crate::forward::Settings,
     /// Where requests are taken.
-    pub server: server::Settings,
+    pub server: crate::server::Settings,
     /// The protection space.
     pub realm: String,
     /// What is logged.
@@ -77,7 +74,7 @@ impl Config {
         let mistakes = Mistakes::new(environment);
         let claims_headers = claims_headers(flags, &mistakes);
         let stream_idle_timeout = stream_idle_timeout(flags, &mistakes);
-        let server = server(flags, stream_idle_timeout, &mistakes);
+        let server = server::settings(flags, stream_idle_timeout, &mistakes);
         let expectations = expectations(flags, &mistakes);
         let listen = &flags.listen;
         let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, 9180));
@@ -87,7 +84,7 @@ impl Config {
             issuers: issuers(flags, environment, &server, expectations.leeway, &mistakes),
             expectations,
             policy: policy(flags, &mistakes),
-            forward: forward(flags, &claims_headers, stream_idle_timeout, &mistakes),
+            forward: forward::settings(flags, &claims_headers, stream_idle_timeout, &mistakes),
             claims_headers,
             server,
             realm: mistakes.or_default("realm", flags.token.realm.as_ref(), "claimgate".to_owned(), values::realm),
@@ -136,7 +133,7 @@ impl Config {
 fn issuers(
     flags: &Flags,
     environment: &Environment,
-    server: &server::Settings,
+    server: &crate::server::Settings,
     leeway: Duration,
     mistakes: &Mistakes<'_>,
 ) -> Vec<issuer::Settings> {
@@ -249,90 +246,10 @@ fn claims_headers(flags: &Flags, mistakes: &Mistakes<'_>) -> claims_headers::Set
     }
 }
 
-fn forward(
-    flags: &Flags,
-    claims: &claims_headers::Settings,
-    stream_idle_timeout: Duration,
-    mistakes: &Mistakes<'_>,
-) -> forward::Settings {
-    let (origin, limits) = (&flags.origin, &flags.limits);
-    if origin.upstream.is_none() {
-        mistakes.missing("upstream", "the service to protect, such as http://127.0.0.1:3000");
-    }
-    let read = |text: &String| mistakes.read("trusted-proxy", text, values::network);
-    let min_body_rate = limits.min_body_rate.as_ref();
-    let max_body_size = limits.max_body_size.as_ref();
-    let placeholder = Authority::from_static("127.0.0.1");
-    let duration =
-        |flag, value: &Option<String>, default, range| mistakes.duration(flag, value.as_ref(), default, range);
-    forward::Settings {
-        upstream: mistakes.or_default("upstream", origin.upstream.as_ref(), placeholder, values::upstream),
-        max_connections: mistakes.number(
-            "max-upstream-connections",
-            limits.max_upstream_connections.as_ref(),
-            1024,
-            1..=1_000_000,
-        ),
-        max_waiting: mistakes.number("max-waiting-requests", limits.max_waiting_requests.as_ref(), 1024, 0..=1_000_000),
-        connect_timeout: duration(
-            "upstream-connect-timeout",
-            &limits.upstream_connect_timeout,
-            2 * SECOND,
-            MILLISECOND..=MINUTE,
-        ),
-        response_timeout: duration("upstream-timeout", &limits.upstream_timeout, 30 * SECOND, MILLISECOND..=DAY),
-        idle_timeout: duration("upstream-idle-timeout", &limits.upstream_idle_timeout, SECOND, MILLISECOND..=HOUR),
-        stream_idle_timeout,
-        min_body_rate: min_body_rate
-            .and_then(|size| mistakes.size("min-body-rate", size, 0..=1024 * 1024 * KIB))
-            .unwrap_or(KIB),
-        max_body_size: max_body_size.and_then(|size| mistakes.size("max-body-size", size, 1..=u64::MAX)),
-        trusted_proxies: origin.trusted_proxy.iter().filter_map(read).collect(),
-        forward_token: mistakes.word(
-            "forward-token",
-            origin.forward_token.as_ref(),
-            ForwardToken::Keep,
-            &[("keep", ForwardToken::Keep), ("strip", ForwardToken::Strip)],
-        ),
-        identity_names: claims
-            .claim_headers
-            .iter()
-            .map(|claim| claim.header.clone())
-            .chain([claims.header.clone()])
-            .collect(),
-    }
-}
-
 /// For both sides of the gate.
 fn stream_idle_timeout(flags: &Flags, mistakes: &Mistakes<'_>) -> Duration {
     let given = flags.limits.stream_idle_timeout.as_ref();
     mistakes.duration("stream-idle-timeout", given, 5 * MINUTE, MILLISECOND..=DAY)
-}
-
-fn server(flags: &Flags, stream_idle_timeout: Duration, mistakes: &Mistakes<'_>) -> server::Settings {
-    let (listen, limits) = (&flags.listen, &flags.limits);
-    let parallelism = available_parallelism().map_or(1, NonZeroUsize::get).min(4);
-    let workers = mistakes.number("workers", listen.workers.as_ref(), parallelism, 1..=64);
-    let everywhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 4180));
-    let max_header_size = limits.max_header_size.as_ref();
-    let duration =
-        |flag, value: &Option<String>, default, range| mistakes.duration(flag, value.as_ref(), default, range);
-    server::Settings {
-        listen: mistakes.or_default("listen", listen.listen.as_ref(), everywhere, values::address),
-        workers: NonZeroUsize::new(workers).unwrap_or(NonZeroUsize::MIN),
-        max_connections: mistakes.number("max-connections", listen.max_connections.as_ref(), 10_000, 1..=1_000_000),
-        header_timeout: duration("header-timeout", &limits.header_timeout, 10 * SECOND, 10 * MILLISECOND..=10 * MINUTE),
-        idle_timeout: duration("idle-timeout", &limits.idle_timeout, 75 * SECOND, 10 * MILLISECOND..=DAY),
-        stream_idle_timeout,
-        max_header_size: size(max_header_size, "max-header-size", 64 * KIB, 8 * KIB..=1024 * KIB, mistakes),
-        drain_delay: duration("drain-delay", &listen.drain_delay, Duration::ZERO, Duration::ZERO..=HOUR),
-        shutdown_grace_period: duration(
-            "shutdown-grace-period",
-            &listen.shutdown_grace_period,
-            25 * SECOND,
-            Duration::ZERO..=DAY,
-        ),
-    }
 }
 
 fn telemetry(flags: &Flags, mistakes: &Mistakes<'_>) -> telemetry::Settings {

@@ -1,0 +1,65 @@
+//! Flags about the origin.
+
+use std::time::Duration;
+
+use http::uri::Authority;
+
+use super::mistakes::Mistakes;
+use super::{DAY, HOUR, KIB, MILLISECOND, MINUTE, SECOND, values};
+use crate::cli::Flags;
+use crate::forward::{self, ForwardToken};
+use crate::token::claims_headers;
+
+pub(super) fn settings(
+    flags: &Flags,
+    claims: &claims_headers::Settings,
+    stream_idle_timeout: Duration,
+    mistakes: &Mistakes<'_>,
+) -> forward::Settings {
+    let (origin, limits) = (&flags.origin, &flags.limits);
+    if origin.upstream.is_none() {
+        mistakes.missing("upstream", "the service to protect, such as http://127.0.0.1:3000");
+    }
+    let read = |text: &String| mistakes.read("trusted-proxy", text, values::network);
+    let min_body_rate = limits.min_body_rate.as_ref();
+    let max_body_size = limits.max_body_size.as_ref();
+    let placeholder = Authority::from_static("127.0.0.1");
+    let duration =
+        |flag, value: &Option<String>, default, range| mistakes.duration(flag, value.as_ref(), default, range);
+    forward::Settings {
+        upstream: mistakes.or_default("upstream", origin.upstream.as_ref(), placeholder, values::upstream),
+        max_connections: mistakes.number(
+            "max-upstream-connections",
+            limits.max_upstream_connections.as_ref(),
+            1024,
+            1..=1_000_000,
+        ),
+        max_waiting: mistakes.number("max-waiting-requests", limits.max_waiting_requests.as_ref(), 1024, 0..=1_000_000),
+        connect_timeout: duration(
+            "upstream-connect-timeout",
+            &limits.upstream_connect_timeout,
+            2 * SECOND,
+            MILLISECOND..=MINUTE,
+        ),
+        response_timeout: duration("upstream-timeout", &limits.upstream_timeout, 30 * SECOND, MILLISECOND..=DAY),
+        idle_timeout: duration("upstream-idle-timeout", &limits.upstream_idle_timeout, SECOND, MILLISECOND..=HOUR),
+        stream_idle_timeout,
+        min_body_rate: min_body_rate
+            .and_then(|size| mistakes.size("min-body-rate", size, 0..=1024 * 1024 * KIB))
+            .unwrap_or(KIB),
+        max_body_size: max_body_size.and_then(|size| mistakes.size("max-body-size", size, 1..=u64::MAX)),
+        trusted_proxies: origin.trusted_proxy.iter().filter_map(read).collect(),
+        forward_token: mistakes.word(
+            "forward-token",
+            origin.forward_token.as_ref(),
+            ForwardToken::Keep,
+            &[("keep", ForwardToken::Keep), ("strip", ForwardToken::Strip)],
+        ),
+        identity_names: claims
+            .claim_headers
+            .iter()
+            .map(|claim| claim.header.clone())
+            .chain([claims.header.clone()])
+            .collect(),
+    }
+}
