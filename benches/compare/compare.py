@@ -9,6 +9,7 @@ import sys
 
 import crowd
 import growth
+import http2
 import peers
 import report
 from bench import CONNECTIONS, SPARE_FILES, Bench, attempt, check_verdicts, in_turn, say
@@ -53,6 +54,8 @@ def main():
             bench = Bench(arguments, stack)
             results = [measure_round(bench, number, chosen) for number in range(arguments.rounds)]
             report.show(chosen, [column.name for column in COLUMNS], results, bench)
+            if arguments.http2:
+                report.show_http2(chosen, http2.measure(bench, chosen))
             if arguments.growth:
                 report.show_growth(chosen, growth.measure(bench, chosen), bench.open_files)
     except Failure as failure:
@@ -68,6 +71,7 @@ def parse():
     parser.add_argument("--seconds", type=int, default=5, metavar="S", help="for each measurement, at most [5]")
     parser.add_argument("--tokens", type=int, default=40000, metavar="N", help="never seen before, each round [40000]")
     parser.add_argument("--only", default=USUAL, metavar="A,B", help=f"which ones, of {names} [{USUAL}]")
+    parser.add_argument("--http2", action="store_true", help="also with HTTP/2 towards the clients")
     parser.add_argument("--growth", action="store_true", help="also with more connections, token caches and workers")
     braces = "{listen} (HOST:PORT), {origin} (URL), {issuer} (URL) and {jwks} (URL) are filled in"
     parser.add_argument("--proxy", action="append", default=[], metavar="NAME=COMMAND", help=f"another one; {braces}")

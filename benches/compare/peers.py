@@ -39,6 +39,8 @@ class Place:
     admin: str = "off"
     #: What else claimgate is told.
     options: tuple = ()
+    #: Where HTTP/2 is taken by a proxy that cannot tell it from HTTP/1.1.
+    http2_port: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +54,8 @@ class Peer:
     version: typing.Callable[[], list]
     #: Whether the command heeds all of the Place.
     given: bool = False
+    #: Whether it takes HTTP/2 on a port apart.
+    own_http2_port: bool = False
 
 
 def tool(name):
@@ -92,6 +96,7 @@ def origin_command(folder, port, connections):
 
 
 def nginx(place):
+    http2 = f"listen 127.0.0.1:{place.http2_port} http2 backlog=4096;" if place.http2_port else ""
     # It closes what it need not keep, which would cost more than the requests of many clients; and it writes to a file
     # what does not fit into its buffers, by default 32 KiB.
     http = f"""\
@@ -102,6 +107,7 @@ def nginx(place):
     }}
     server {{
         listen 127.0.0.1:{place.port} backlog=4096;
+        {http2}
         location / {{
             proxy_pass http://origin;
             proxy_http_version 1.1;
@@ -115,6 +121,7 @@ def nginx(place):
 
 
 def haproxy(place):
+    http2 = f"bind 127.0.0.1:{place.http2_port} proto h2 backlog 4096" if place.http2_port else ""
     config = place.folder / "haproxy.cfg"
     config.write_text(f"""\
 global
@@ -130,6 +137,7 @@ defaults
     http-reuse always
 frontend gate
     bind 127.0.0.1:{place.port} backlog 4096
+    {http2}
     http-request deny deny_status 401 unless {{ http_auth_bearer -m found }}
     http-request set-var(txn.bearer) http_auth_bearer
     http-request set-var(txn.alg) var(txn.bearer),jwt_header_query('$.alg')
@@ -275,8 +283,8 @@ def given(text, checks):
 
 
 PEERS = [
-    Peer("nginx", False, nginx, lambda: [tool("nginx"), "-v"]),
-    Peer("haproxy", True, haproxy, lambda: [tool("haproxy"), "-v"]),
+    Peer("nginx", False, nginx, lambda: [tool("nginx"), "-v"], own_http2_port=True),
+    Peer("haproxy", True, haproxy, lambda: [tool("haproxy"), "-v"], own_http2_port=True),
     Peer("envoy", True, envoy(20000), lambda: [envoy_binary(), "--version"]),
     Peer("envoy-uncached", True, envoy(0), lambda: [envoy_binary(), "--version"]),
     Peer("claimgate", True, claimgate, lambda: [claimgate_binary(), "--version"]),

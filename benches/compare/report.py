@@ -42,6 +42,17 @@ def memory(results, name):
     return whole + [figure([crowd.get(key) for crowd in crowds], 1) for key in ("silent", "answered")]
 
 
+def show_http2(chosen, rounds):
+    names = [peer.name for peer in chosen if peer.name in rounds[0]]
+    shapes = list(rounds[0][names[0]])
+    of = lambda name, shape: [round[name][shape] for round in rounds]
+    if BASE in names:
+        print(f"HTTP/2 in, HTTP/1.1 out: CPU per request as a ratio to {BASE} doing the same: median (lowest–highest)\n")
+        table(shapes, [(name, [ratio(of(name, shape), of(BASE, shape)) for shape in shapes]) for name in names])
+    print("The same in CPU-seconds per 100,000 requests, median\n")
+    table(shapes, [(name, [figure(of(name, shape), 2) for shape in shapes]) for name in names])
+
+
 def show_growth(chosen, grown, open_files):
     names = [peer.name for peer in chosen]
     show_connections(names, grown["connections"], open_files)
