@@ -12,15 +12,15 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use tokio::net::TcpStream;
 
 use super::io::{ClientIo, Connection, Pause};
 use super::shutdown::{Stage, Watch};
+use super::stream::Stream;
 use super::worker::Worker;
 use super::{Handler, Peer};
 
 /// Serves one connection until it closes.
-pub(super) async fn serve<H: Handler>(stream: TcpStream, peer: Peer, worker: Rc<Worker<H>>) {
+pub(super) async fn serve<H: Handler>(stream: Stream, peer: Peer, worker: Rc<Worker<H>>) {
     let peer = Rc::new(peer);
     let connection = Rc::new(worker.connection(stream));
     let watch = worker.drain.watch();

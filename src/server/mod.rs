@@ -8,6 +8,8 @@ mod descriptors;
 mod io;
 mod listener;
 mod shutdown;
+#[allow(dead_code, reason = "unix and TLS listeners come next")]
+mod stream;
 mod wire;
 mod worker;
 

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use super::io::{Connection, Limits, Scratch};
 use super::shutdown::{Drain, Stage};
+use super::stream::{Socket, Stream};
 use super::{Handler, MakeHandler, Peer, Settings, connection};
 use crate::deadline::Deadlines;
 
@@ -31,7 +32,7 @@ pub(super) struct Worker<H> {
 
 impl<H> Worker<H> {
     /// The state of a connection that has just been accepted.
-    pub(super) fn connection(&self, stream: tokio::net::TcpStream) -> Connection {
+    pub(super) fn connection(&self, stream: Stream) -> Connection {
         Connection::new(stream, Rc::clone(&self.scratch), self.max_head, self.deadlines.deadline(), self.limits)
     }
 }
@@ -188,7 +189,7 @@ impl Thread {
 
 async fn serve<H: Handler>(stream: TcpStream, peer: Peer, worker: Rc<Worker<H>>, load: Loaded) {
     match tokio::net::TcpStream::from_std(stream) {
-        Ok(stream) => connection::serve(stream, peer, worker).await,
+        Ok(stream) => connection::serve(Stream::Plain(Socket::Tcp(stream)), peer, worker).await,
         Err(error) => tracing::warn!(%error, "a connection could not be registered"),
     }
     drop(load);

@@ -8,9 +8,9 @@ use std::task::{Context, Poll, ready};
 use hyper::rt::ReadBufCursor;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use super::super::stream::Stream;
 use super::{Connection, LINGER_TIME, Through};
 
 /// How much of it is read and thrown away, so that the answer arrives before the connection closes.
@@ -37,7 +37,7 @@ impl ClientIo {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_written(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn note_stall<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_pending() != self.connection.is_write_stalled.get() {
             self.connection.stalled(written.is_pending());
         }
@@ -104,7 +104,7 @@ impl hyper::rt::Write for ClientIo {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut *this.connection.stream.borrow_mut()).poll_write(cx, bytes);
-        this.poll_written(written)
+        this.note_stall(written)
     }
 
     fn poll_write_vectored(
@@ -114,15 +114,18 @@ impl hyper::rt::Write for ClientIo {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = this.connection.poll_write_pieces(cx, slices);
-        this.poll_written(written)
+        this.note_stall(written)
     }
 
     fn is_write_vectored(&self) -> bool {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    /// hyper has written everything when it flushes, so what TLS keeps back is all that a client leaves unread.
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let flushed = Pin::new(&mut *this.connection.stream.borrow_mut()).poll_flush(cx);
+        this.note_stall(flushed)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -138,7 +141,7 @@ impl hyper::rt::Write for ClientIo {
 
 /// Counts what is read, which hyper's cursor does not tell.
 struct Counted<'s> {
-    stream: &'s mut TcpStream,
+    stream: &'s mut Stream,
     count: u64,
 }
 

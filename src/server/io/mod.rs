@@ -12,10 +12,10 @@ use std::time::Duration;
 use hyper::rt::ReadBufCursor;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 pub(super) use self::hyper_io::ClientIo;
+use super::stream::Stream;
 use super::wire::Wire;
 use crate::deadline::Deadline;
 use crate::denial::Denial;
@@ -40,7 +40,7 @@ pub(super) struct Limits {
 /// One connection: its socket and its state, shared by its requests and its task.
 #[derive(Debug)]
 pub(super) struct Connection {
-    stream: RefCell<TcpStream>,
+    stream: RefCell<Stream>,
     scratch: Scratch,
     wire: RefCell<Wire>,
     deadline: Deadline,
@@ -73,13 +73,7 @@ enum Phase {
 
 impl Connection {
     /// A connection that has just been accepted: its first head is awaited.
-    pub(super) fn new(
-        stream: TcpStream,
-        scratch: Scratch,
-        max_head: usize,
-        deadline: Deadline,
-        limits: Limits,
-    ) -> Self {
+    pub(super) fn new(stream: Stream, scratch: Scratch, max_head: usize, deadline: Deadline, limits: Limits) -> Self {
         deadline.arm(Instant::now() + limits.header);
         Self {
             stream: RefCell::new(stream),
@@ -299,7 +293,9 @@ impl Drop for Connection {
     /// To a client that would take the end of the connection for that of the answer, half an answer ends in a reset.
     fn drop(&mut self) {
         if self.owes_the_end.get() {
-            let _ = SockRef::from(&*self.stream.get_mut()).set_linger(Some(Duration::ZERO));
+            let _ = SockRef::from(self.stream.get_mut().socket()).set_linger(Some(Duration::ZERO));
+        } else {
+            self.stream.get_mut().say_goodbye();
         }
     }
 }
