@@ -16,10 +16,11 @@ use crate::denial::Denial;
 use crate::forward::{Places, PoolCounters, Upstream, Usage};
 use crate::gateway::{AnswerBody, Gateway};
 use crate::issuer::{InvalidSettings, Issuer, Issuers, Refresher};
+use crate::peer::Peer;
 use crate::policy::Policy;
 use crate::readiness::Readiness;
 pub use crate::server::Ended;
-use crate::server::{self, Connections, Descriptors, Handler, MakeHandler, Peer, Server};
+use crate::server::{self, Connections, Descriptors, Handler, Listening, MakeHandler, Server};
 use crate::telemetry::Observer;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::{Metrics, Samples, families};
@@ -37,7 +38,7 @@ pub enum StartError {
         /// Which listener.
         flag: &'static str,
         /// Its address.
-        address: SocketAddr,
+        address: String,
         /// Why.
         source: io::Error,
     },
@@ -48,7 +49,7 @@ pub struct App {
     config: Config,
     clock: Clock,
     issuers: Vec<(Arc<Issuer>, Refresher)>,
-    data: TcpListener,
+    data: Listening,
     health: Option<TcpListener>,
     admin: Option<TcpListener>,
     /// What an operator should know.
@@ -66,7 +67,8 @@ impl App {
     pub fn bind(config: Config, clock: Clock) -> Result<Self, StartError> {
         let issuers = config.issuers.iter().map(|settings| Issuer::new(settings.clone(), clock.clone()));
         let issuers = issuers.collect::<Result<_, _>>()?;
-        let data = bind("listen", config.server.listen)?;
+        let listen = &config.server.listen;
+        let data = Listening::open(listen).map_err(|source| not_bound("listen", listen, source))?;
         let health = config.health_listen.map(|address| bind("health-listen", address)).transpose()?;
         let admin = config.admin_listen.map(|address| bind("admin-listen", address)).transpose()?;
         let (clients, upstream) = (config.server.max_connections, config.forward.max_connections);
@@ -75,7 +77,7 @@ impl App {
         Ok(Self { config, clock, issuers, data, health, admin, notes })
     }
 
-    /// Where requests are taken.
+    /// Where requests are taken; an error for a unix socket.
     pub fn addr(&self) -> io::Result<SocketAddr> {
         self.data.local_addr()
     }
@@ -145,7 +147,7 @@ impl App {
         };
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
-            listen = address(Some(&self.data)),
+            listen = %self.data,
             health_listen = address(self.health.as_ref()),
             admin_listen = address(self.admin.as_ref()),
             settings = %self.config.summary(),
@@ -158,7 +160,11 @@ impl App {
 }
 
 fn bind(flag: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    server::bind(address).map_err(|source| StartError::Bind { flag, address, source })
+    server::bind(address).map_err(|source| not_bound(flag, &address, source))
+}
+
+fn not_bound(flag: &'static str, address: &dyn std::fmt::Display, source: io::Error) -> StartError {
+    StartError::Bind { flag, address: address.to_string(), source }
 }
 
 /// Assembles one worker's gate on its thread.
@@ -226,10 +232,10 @@ impl Handler for Gateway {
     type Body = AnswerBody;
 
     fn handle(&self, request: Request<Incoming>, peer: &Peer) -> impl Future<Output = Response<AnswerBody>> {
-        Self::handle(self, request, peer.address, &peer.text)
+        Self::handle(self, request, peer)
     }
 
     fn refuse(&self, denial: Denial, peer: &Peer) -> Response<AnswerBody> {
-        Self::refuse(self, denial, peer.address)
+        Self::refuse(self, denial, peer)
     }
 }

@@ -61,7 +61,7 @@ pub struct OriginFlags {
     /// Whether the service sees the token itself: keep or strip [default: keep]
     #[arg(long, env = "CLAIMGATE_FORWARD_TOKEN", value_name = "KEEP|STRIP")]
     pub forward_token: Option<String>,
-    /// A proxy in front whose X-Forwarded-* fields are believed; repeatable
+    /// A proxy in front whose X-Forwarded-* fields are believed; `unix` for one on a unix socket; repeatable
     #[arg(
         long,
         env = "CLAIMGATE_TRUSTED_PROXY",
@@ -151,8 +151,8 @@ pub struct ClaimsFlags {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Listeners")]
 pub struct ListenFlags {
-    /// Where requests are taken [default: 0.0.0.0:4180]; `[::]:4180` takes IPv4 too
-    #[arg(long, env = "CLAIMGATE_LISTEN", value_name = "ADDR")]
+    /// Where requests are taken [default: 0.0.0.0:4180]: `[::]:4180` (IPv4 too), `unix:/PATH`, or `fd:3` from systemd
+    #[arg(long, env = "CLAIMGATE_LISTEN", value_name = "ADDR|unix:PATH|fd:N")]
     pub listen: Option<String>,
     /// Where the kubelet asks: /livez, /readyz, /startupz [default: off]
     #[arg(long, env = "CLAIMGATE_HEALTH_LISTEN", value_name = "ADDR|OFF")]

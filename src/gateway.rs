@@ -1,6 +1,5 @@
 //! The path of a request: one line of steps, and around it the one place that observes and answers.
 
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -15,6 +14,7 @@ use hyper::body::Incoming;
 use crate::clock::Clock;
 use crate::denial::Denial;
 use crate::forward::{self, Inbound, ResponseBody, ResponseCut, Unanswered, Upstream};
+use crate::peer::Peer;
 use crate::policy::Policy;
 use crate::respond;
 use crate::telemetry::{Observation, Observer, Outcome};
@@ -49,19 +49,12 @@ impl Gateway {
     }
 
     /// Answers one request, with the origin's response or with a denial. Dropped when the client goes away.
-    ///
-    /// `peer_text` is the peer's address as it is forwarded.
-    pub async fn handle(
-        &self,
-        request: Request<Incoming>,
-        peer: IpAddr,
-        peer_text: &HeaderValue,
-    ) -> Response<AnswerBody> {
+    pub async fn handle(&self, request: Request<Incoming>, peer: &Peer) -> Response<AnswerBody> {
         let (head, body) = request.into_parts();
         let request_id = request_id(&head.headers);
         let closes = !body.is_end_stream();
-        let observation = Observation::begin(&self.observer, &self.clock, head, request_id, peer);
-        let inbound = Inbound { peer, peer_text, request_id: observation.request_id() };
+        let observation = Observation::begin(&self.observer, &self.clock, head, request_id, peer.address);
+        let inbound = Inbound { peer, request_id: observation.request_id() };
         match self.pass(observation.head(), body, inbound).await {
             Ok(response) => AnswerBody::forwarded(response, observation),
             Err(Unanswered::Denied(denial)) => self.deny(denial, closes, observation),
@@ -74,8 +67,8 @@ impl Gateway {
     }
 
     /// Answers what never became a request.
-    pub fn refuse(&self, denial: Denial, peer: IpAddr) -> Response<AnswerBody> {
-        let observation = Observation::refused(&self.observer, &self.clock, new_request_id(), peer);
+    pub fn refuse(&self, denial: Denial, peer: &Peer) -> Response<AnswerBody> {
+        let observation = Observation::refused(&self.observer, &self.clock, new_request_id(), peer.address);
         self.deny(denial, true, observation)
     }
 

@@ -15,7 +15,7 @@
 //! Keys go one way, with one writer for each issuer: [`issuer`] discovers and fetches them in the background, and publishes
 //! each set as an immutable snapshot that the workers read.
 //!
-//! Arrows run one way: `denial clock counter readiness deadline` ← `jose` ← `issuer` ← `token` ← `policy` ← `forward`; [`respond`] and
+//! Arrows run one way: `denial clock counter readiness deadline peer` ← `jose` ← `issuer` ← `token` ← `policy` ← `forward`; [`respond`] and
 //! [`server`] stand aside; [`gateway`] ← [`app`] ← [`command`]. `tests/rooms.rs` holds them.
 
 pub mod admin;
@@ -31,6 +31,7 @@ pub mod forward;
 pub mod gateway;
 pub mod issuer;
 pub mod jose;
+pub mod peer;
 pub mod policy;
 pub mod readiness;
 pub mod respond;

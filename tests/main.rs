@@ -10,6 +10,7 @@ mod faults;
 mod forwarding;
 mod hardening;
 mod headers;
+mod listener;
 mod metrics;
 mod outage;
 mod overload;

@@ -8,7 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use claimgate::deadline::Deadlines;
 use claimgate::denial::Denial;
-use claimgate::server::{self, Ended, Handler, MakeHandler, Peer, Server, Settings};
+use claimgate::peer::Peer;
+use claimgate::server::{Ended, Handler, Listen, Listening, MakeHandler, Server, Settings};
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -41,7 +42,7 @@ impl Handler for Fragile {
     }
 }
 
-fn settings(listen: SocketAddr) -> Settings {
+fn settings(listen: Listen) -> Settings {
     let limit = Duration::from_secs(10);
     Settings {
         listen,
@@ -58,8 +59,8 @@ fn settings(listen: SocketAddr) -> Settings {
 
 #[tokio::test]
 async fn a_panic_takes_down_its_own_connection_alone() {
-    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    let listener = server::bind(listen).unwrap();
+    let listen = Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)));
+    let listener = Listening::open(&listen).unwrap();
     let addr = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
     let served = thread::spawn(move || {

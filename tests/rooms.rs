@@ -8,27 +8,28 @@ use claimgate::denial::Denial;
 
 /// Every room with the rooms that it may use. What a room may use is listed in full.
 #[rustfmt::skip]
-const ARROWS: [(&str, &[&str]); 21] = [
+const ARROWS: [(&str, &[&str]); 22] = [
     ("lib", &[]),
     ("main", &["cli", "config", "app", "command", "telemetry", "clock"]),
     ("cli", &[]),
-    ("config", &["cli", "server", "issuer", "token", "policy", "forward", "telemetry", "jose"]),
-    ("app", &["config", "server", "admin", "gateway", "forward", "policy", "token", "issuer", "telemetry", "readiness", "clock", "denial", "deadline"]),
+    ("config", &["cli", "server", "peer", "issuer", "token", "policy", "forward", "telemetry", "jose"]),
+    ("app", &["config", "server", "admin", "gateway", "forward", "policy", "token", "issuer", "telemetry", "readiness", "clock", "denial", "deadline", "peer"]),
     ("command", &["app", "cli", "config", "jose", "clock", "telemetry"]),
     ("telemetry", &["denial", "clock", "counter"]),
     ("denial", &["clock"]),
     ("clock", &[]),
     ("counter", &[]),
     ("readiness", &[]),
+    ("peer", &[]),
     ("deadline", &[]),
     ("jose", &["denial"]),
     ("issuer", &["jose", "denial", "readiness", "clock"]),
     ("token", &["jose", "issuer", "clock", "denial", "counter"]),
     ("policy", &["token", "denial"]),
-    ("forward", &["policy", "denial", "deadline", "counter"]),
+    ("forward", &["policy", "denial", "deadline", "counter", "peer"]),
     ("respond", &["denial"]),
-    ("gateway", &["token", "policy", "forward", "respond", "telemetry", "denial", "clock"]),
-    ("server", &["denial", "deadline", "counter"]),
+    ("gateway", &["token", "policy", "forward", "respond", "telemetry", "denial", "clock", "peer"]),
+    ("server", &["denial", "deadline", "counter", "peer"]),
     ("admin", &["server", "readiness", "telemetry", "issuer", "denial", "clock"]),
 ];
 

@@ -8,11 +8,13 @@ use super::mistakes::Mistakes;
 use super::{DAY, HOUR, KIB, MILLISECOND, MINUTE, SECOND, values};
 use crate::cli::Flags;
 use crate::forward::{self, ForwardToken};
+use crate::peer::TrustedProxies;
 use crate::token::claims_headers;
 
 pub(super) fn settings(
     flags: &Flags,
     claims: &claims_headers::Settings,
+    trusted_proxies: &TrustedProxies,
     stream_idle_timeout: Duration,
     mistakes: &Mistakes<'_>,
 ) -> forward::Settings {
@@ -20,7 +22,6 @@ pub(super) fn settings(
     if origin.upstream.is_none() {
         mistakes.missing("upstream", "the service to protect, such as http://127.0.0.1:3000");
     }
-    let read = |text: &String| mistakes.read("trusted-proxy", text, values::network);
     let min_body_rate = limits.min_body_rate.as_ref();
     let max_body_size = limits.max_body_size.as_ref();
     let placeholder = Authority::from_static("127.0.0.1");
@@ -48,7 +49,7 @@ pub(super) fn settings(
             .and_then(|size| mistakes.size("min-body-rate", size, 0..=1024 * 1024 * KIB))
             .unwrap_or(KIB),
         max_body_size: max_body_size.and_then(|size| mistakes.size("max-body-size", size, 1..=u64::MAX)),
-        trusted_proxies: origin.trusted_proxy.iter().filter_map(read).collect(),
+        trusted_proxies: trusted_proxies.clone(),
         forward_token: mistakes.word(
             "forward-token",
             origin.forward_token.as_ref(),

@@ -74,6 +74,7 @@ impl Config {
         let mistakes = Mistakes::new(environment);
         let claims_headers = claims_headers(flags, &mistakes);
         let stream_idle_timeout = stream_idle_timeout(flags, &mistakes);
+        let trusted_proxies = server::trusted_proxies(flags, &mistakes);
         let server = server::settings(flags, stream_idle_timeout, &mistakes);
         let expectations = expectations(flags, &mistakes);
         let listen = &flags.listen;
@@ -84,7 +85,7 @@ impl Config {
             issuers: issuers(flags, environment, &server, expectations.leeway, &mistakes),
             expectations,
             policy: policy(flags, &mistakes),
-            forward: forward::settings(flags, &claims_headers, stream_idle_timeout, &mistakes),
+            forward: forward::settings(flags, &claims_headers, &trusted_proxies, stream_idle_timeout, &mistakes),
             claims_headers,
             server,
             realm: mistakes.or_default("realm", flags.token.realm.as_ref(), "claimgate".to_owned(), values::realm),

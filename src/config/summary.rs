@@ -35,7 +35,7 @@ fn origin(config: &Config, line: &mut Line) {
             ForwardToken::Strip => "strip",
         },
     );
-    line.tell("trusted_proxy", list(&forward.trusted_proxies));
+    line.tell("trusted_proxy", &forward.trusted_proxies);
     line.tell("skip_auth_route", list(&policy.skip_auth_routes));
     line.tell("skip_auth_preflight", policy.skip_auth_preflight);
 }

@@ -74,6 +74,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ("--skip-auth-route", "/a/../b", "--skip-auth-route"),
     ("--trusted-proxy", "10.0.0.0/33", "such as 10.0.0.0/8"),
     ("--trusted-proxy", "proxy.example.com", "such as 10.0.0.0/8"),
+    ("--trusted-proxy", "unix:/run/gate.sock", "or unix"),
     ("--claims-header", "Host", "use another name"),
     ("--claims-header", "content_length", "use another name"),
     ("--claims-header", "X_Forwarded.For", "use another name"),
@@ -89,6 +90,11 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ("--claims-header-max", "1GiB", "it must be from"),
     ("--forward-token", "maybe", "keep or strip"),
     ("--listen", "localhost", "such as 0.0.0.0:4180"),
+    ("--listen", "4180", "unix:/run/claimgate.sock, or fd:3"),
+    ("--listen", "unix:gate.sock", "must be absolute"),
+    ("--listen", "unix:/run/", "must be absolute"),
+    ("--listen", "fd:2", "the first is fd:3"),
+    ("--listen", "fd:http", "the first is fd:3"),
     ("--health-listen", "yes", "such as 0.0.0.0:4180"),
     ("--admin-listen", "0.0.0.0:9180", "use --health-listen"),
     ("--admin-listen", "[::]:9180", "use --health-listen"),
@@ -256,7 +262,7 @@ fn values_are_taken_as_they_were_meant() {
     assert_eq!(config.expectations.audiences, ["a", "b"]);
     assert_eq!(config.claims_headers.claim_headers[0].claim, "https://example.com/a=b");
     assert_eq!(config.forward.identity_names, ["x-a", "x-jwt-claims"]);
-    assert_eq!(config.forward.trusted_proxies.len(), 2);
+    assert_eq!(config.forward.trusted_proxies.networks.len(), 2);
     assert_eq!((config.forward.max_body_size, config.forward.min_body_rate), (Some(3 << 19), 0));
     assert_eq!((config.server.listen.to_string().as_str(), config.admin_listen), ("0.0.0.0:80", None));
     assert_eq!(config.issuers[0].timeout, Duration::from_millis(300));
@@ -304,4 +310,24 @@ fn switches_in_variables_are_read_as_people_write_them() {
             argument.get_long()
         );
     }
+}
+
+#[test]
+fn listeners_are_ports_paths_and_descriptors() {
+    let path = |length: usize| format!("unix:/{}", "a".repeat(length - 1));
+    for (given, expected) in [
+        ("[::]:4180", "[::]:4180"),
+        (":4180", "0.0.0.0:4180"),
+        ("unix:/run/gate.sock", "unix:/run/gate.sock"),
+        ("unix:///run/gate.sock", "unix:///run/gate.sock"),
+        ("fd:3", "fd:3"),
+        ("fd://4", "fd:4"),
+        (&path(103), &path(103)),
+    ] {
+        assert_eq!(with("--listen", given).unwrap().server.listen.to_string(), expected);
+    }
+    let told = with("--listen", &path(104)).map(|config| config.summary()).unwrap_err();
+    assert!(told.contains("104 bytes, and 103 are the most"), "{told}");
+    let proxies = with("--trusted-proxy", "unix,::1").unwrap().forward.trusted_proxies;
+    assert_eq!(proxies.to_string(), "::1/128,unix");
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 
 use http::HeaderName;
 use http::uri::{Authority, Scheme, Uri};
@@ -12,6 +13,7 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use url::{Host, Url};
 
+use crate::server::Listen;
 use crate::token::claims_headers::ClaimHeader;
 
 /// Names that no claim can be sent under: they frame, route or authenticate, or are set by this proxy.
@@ -134,10 +136,38 @@ pub(super) fn address_or_off(text: &str) -> Result<Option<SocketAddr>, String> {
     if text.eq_ignore_ascii_case("off") { Ok(None) } else { address(text).map(Some) }
 }
 
-/// A network or one address.
-pub(super) fn network(text: &str) -> Result<IpNet, String> {
+/// Where requests are taken.
+pub(super) fn listen(text: &str) -> Result<Listen, String> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        let (most, is_absolute) = (Listen::MAX_PATH, Path::new(path).is_absolute());
+        return match path.len() {
+            _ if !is_absolute || path.ends_with('/') => {
+                Err("its path must be absolute, such as unix:/run/claimgate.sock".to_owned())
+            }
+            length if length > most => {
+                Err(format!("its path has {length} bytes, and {most} are the most; use a shorter one"))
+            }
+            _ => Ok(Listen::Unix(path.into())),
+        };
+    }
+    if let Some(descriptor) = text.strip_prefix("fd:") {
+        let first = Listen::FIRST_INHERITED;
+        let descriptor = descriptor.trim_start_matches("//").parse().ok().filter(|number| *number >= first);
+        return descriptor.map(Listen::Inherited).ok_or_else(|| {
+            format!("it must be the number of a descriptor that systemd hands over; the first is fd:{first}")
+        });
+    }
+    let other = "unix:/run/claimgate.sock, or fd:3";
+    address(text).map(Listen::Tcp).map_err(|problem| format!("{problem}, or {other}"))
+}
+
+/// A network or one address, or `None` for who comes over a unix socket (nginx: `set_real_ip_from unix:`).
+pub(super) fn trusted_proxy(text: &str) -> Result<Option<IpNet>, String> {
+    if matches!(text, "unix" | "unix:") {
+        return Ok(None);
+    }
     let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-    network.map_err(|_| "it must be a network or an address, such as 10.0.0.0/8 or ::1".to_owned())
+    network.map(Some).map_err(|_| "it must be a network or an address, such as 10.0.0.0/8 or ::1, or unix".to_owned())
 }
 
 /// A header that claims can be sent under.

@@ -12,7 +12,6 @@ mod relay;
 mod request_head;
 mod response_head;
 
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +20,6 @@ use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderName, HeaderValue, Method, Request, Response};
 use hyper::body::{Body, Incoming};
-use ipnet::IpNet;
 
 use self::body::{Cut, Exchange, Limits, RequestBody};
 pub use self::body::{ResponseBody, ResponseCut};
@@ -32,6 +30,7 @@ use self::request_head::HeadWriter;
 pub use self::request_head::check;
 use crate::deadline::Deadlines;
 use crate::denial::Denial;
+use crate::peer::{Peer, TrustedProxies};
 use crate::policy::Permit;
 
 /// Where the origin is and how long it may take.
@@ -56,7 +55,7 @@ pub struct Settings {
     /// The largest request body, in bytes; `None` for no limit.
     pub max_body_size: Option<u64>,
     /// Peers whose forwarding headers are kept.
-    pub trusted_proxies: Vec<IpNet>,
+    pub trusted_proxies: TrustedProxies,
     /// Whether the origin sees the token itself.
     pub forward_token: ForwardToken,
     /// Names that only we may set, beside the prefix `x-jwt-`.
@@ -76,9 +75,7 @@ pub enum ForwardToken {
 #[derive(Clone, Copy, Debug)]
 pub struct Inbound<'r> {
     /// Who sent it.
-    pub peer: IpAddr,
-    /// The same as text.
-    pub peer_text: &'r HeaderValue,
+    pub peer: &'r Peer,
     /// Its `X-Request-Id`.
     pub request_id: &'r HeaderValue,
 }

@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::BytesMut;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Uri, Version, request};
-use ipnet::IpNet;
 
 use super::hop_by_hop::{Nominated, announced_trailers, is_framing_or_routing, is_hop_by_hop, takes_trailers};
 use super::identity::{IdentityNames, fold};
 use super::{ForwardToken, Inbound};
 use crate::denial::Denial;
+use crate::peer::{Peer, TrustedProxies};
 use crate::policy::Permit;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -51,7 +51,7 @@ fn check_expectation(headers: &HeaderMap) -> Result<(), Denial> {
 #[derive(Debug)]
 pub(super) struct HeadWriter {
     identity: IdentityNames,
-    trusted_proxies: Vec<IpNet>,
+    trusted_proxies: TrustedProxies,
     forward_token: ForwardToken,
     /// The origin's own name, for a request that names none.
     default_host: HeaderValue,
@@ -130,7 +130,7 @@ impl HeadWriter {
                     seen.te |= *name == header::TE;
                     seen.is_chunked |= *name == header::TRANSFER_ENCODING;
                 }
-                Class::Forwarding if folded == name.as_str() && self.is_trusted(inbound.peer) => {
+                Class::Forwarding if folded == name.as_str() && self.trusted_proxies.contain(inbound.peer) => {
                     seen.forwarding = true;
                     to.append(name, value.clone());
                 }
@@ -152,17 +152,13 @@ impl HeadWriter {
         }
         seen
     }
-
-    fn is_trusted(&self, peer: IpAddr) -> bool {
-        self.trusted_proxies.iter().any(|network| network.contains(&peer))
-    }
 }
 
 /// Says once that a proxy in front of us is not believed, which nobody would find out otherwise.
-fn warn_of_untrusted(peer: IpAddr) {
+fn warn_of_untrusted(peer: &Peer) {
     /// One for all workers.
     static HAS_WARNED: AtomicBool = AtomicBool::new(false);
-    if is_private(peer) && !HAS_WARNED.swap(true, Ordering::Relaxed) {
+    if peer.address.is_none_or(is_private) && !HAS_WARNED.swap(true, Ordering::Relaxed) {
         tracing::warn!(
             %peer,
             "forwarding headers from a private address were replaced; if it is a proxy of yours: --trusted-proxy {peer}"
@@ -222,21 +218,25 @@ fn class(folded: &str) -> Class {
 }
 
 fn append_forwarding(headers: &mut HeaderMap, host: HeaderValue, inbound: &Inbound<'_>, seen: &Seen) {
-    let proto = HeaderValue::from_static("http");
+    let peer = inbound.peer;
+    let proto = HeaderValue::from_static(if peer.is_tls { "https" } else { "http" });
     if !seen.forwarding {
-        headers.insert(X_FORWARDED_FOR, inbound.peer_text.clone());
+        headers.insert(X_FORWARDED_FOR, peer.text.clone());
         headers.insert(X_FORWARDED_PROTO, proto);
         headers.insert(X_FORWARDED_HOST, host);
         return;
     }
-    let mut chain = BytesMut::new();
-    for before in headers.get_all(X_FORWARDED_FOR) {
-        chain.extend_from_slice(before.as_bytes());
-        chain.extend_from_slice(b", ");
-    }
-    chain.extend_from_slice(inbound.peer_text.as_bytes());
-    if let Ok(chain) = HeaderValue::from_maybe_shared(chain.freeze()) {
-        headers.insert(X_FORWARDED_FOR, chain);
+    // A trusted proxy on a unix socket has no address to add to what it tells.
+    if peer.address.is_some() || !headers.contains_key(X_FORWARDED_FOR) {
+        let mut chain = BytesMut::new();
+        for before in headers.get_all(X_FORWARDED_FOR) {
+            chain.extend_from_slice(before.as_bytes());
+            chain.extend_from_slice(b", ");
+        }
+        chain.extend_from_slice(peer.text.as_bytes());
+        if let Ok(chain) = HeaderValue::from_maybe_shared(chain.freeze()) {
+            headers.insert(X_FORWARDED_FOR, chain);
+        }
     }
     headers.entry(X_FORWARDED_PROTO).or_insert(proto);
     headers.entry(X_FORWARDED_HOST).or_insert(host);

@@ -13,11 +13,12 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 
+use super::Handler;
 use super::io::{ClientIo, Connection, Pause};
 use super::shutdown::{Stage, Watch};
 use super::stream::Stream;
 use super::worker::Worker;
-use super::{Handler, Peer};
+use crate::peer::Peer;
 
 /// Serves one connection until it closes.
 pub(super) async fn serve<H: Handler>(stream: Stream, peer: Peer, worker: Rc<Worker<H>>) {

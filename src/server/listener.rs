@@ -2,40 +2,25 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::{Ipv6Addr, SocketAddr, TcpListener};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
+use super::listening::{Accepted, Acceptor, Listening, SocketFile};
 use super::shutdown::Stage;
 use super::worker::{Handle, Load};
-use super::{MakeHandler, Peer, Settings};
+use super::{MakeHandler, Settings};
 use crate::counter::Counter;
+use crate::peer::Peer;
 
-/// Connections that the kernel may complete before we accept them.
-const BACKLOG: i32 = 1024;
 /// How long to wait when descriptors or memory have run out: accepting again at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a worker may take to drop what it was told to cut.
 const CUT_TIME: Duration = Duration::from_secs(1);
-
-/// Opens a listening socket; the IPv6 wildcard takes IPv4 connections too.
-pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    if address.is_ipv6() {
-        socket.set_only_v6(address.ip() != Ipv6Addr::UNSPECIFIED)?;
-    }
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
-}
 
 /// How a server ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -52,7 +37,8 @@ pub enum Ended {
 #[derive(Debug)]
 pub struct Server {
     settings: Settings,
-    listener: tokio::net::TcpListener,
+    listener: Acceptor,
+    file: Option<SocketFile>,
     workers: Vec<Handle>,
     next: usize,
     fewer: Arc<Notify>,
@@ -93,13 +79,13 @@ impl Connections {
 
 impl Server {
     /// Starts the workers. Needs a runtime, which accepts.
-    pub fn start<M: MakeHandler>(listener: TcpListener, settings: Settings, make: &M) -> io::Result<Self> {
+    pub fn start<M: MakeHandler>(listening: Listening, settings: Settings, make: &M) -> io::Result<Self> {
         let fewer = Arc::new(Notify::new());
         let workers = (0..settings.workers.get())
             .map(|index| Handle::start(index, make.clone(), &settings, &fewer))
             .collect::<io::Result<_>>()?;
-        let listener = tokio::net::TcpListener::from_std(listener)?;
-        Ok(Self { settings, listener, workers, next: 0, fewer, accepts: Arc::default(), is_failing: false })
+        let (listener, file) = listening.register()?;
+        Ok(Self { settings, listener, file, workers, next: 0, fewer, accepts: Arc::default(), is_failing: false })
     }
 
     /// Its connections.
@@ -120,7 +106,8 @@ impl Server {
         if timeout(drain_delay, self.accept()).await.is_ok() {
             return Ended::Failed;
         }
-        // What the kernel has accepted for us would be reset with the socket.
+        // What the kernel has accepted for us would be reset with the socket; at a path, nothing comes behind it.
+        drop(self.file.take());
         while let Poll::Ready(Ok((stream, address))) = poll_fn(|cx| Poll::Ready(self.listener.poll_accept(cx))).await {
             self.hand_over(stream, address);
         }
@@ -135,7 +122,7 @@ impl Server {
             while self.workers.iter().map(Handle::load).sum::<usize>() >= self.settings.max_connections {
                 self.fewer.notified().await;
             }
-            match self.listener.accept().await {
+            match poll_fn(|cx| self.listener.poll_accept(cx)).await {
                 Ok((stream, address)) => self.hand_over(stream, address),
                 Err(error) => self.pause(&error).await,
             }
@@ -145,10 +132,10 @@ impl Server {
         }
     }
 
-    fn hand_over(&mut self, stream: TcpStream, address: SocketAddr) {
+    fn hand_over(&mut self, stream: Accepted, address: Option<IpAddr>) {
         self.accepts.done.add(1);
         self.is_failing = false;
-        let stream = match stream.set_nodelay(true).and_then(|()| stream.into_std()) {
+        let stream = match stream.release() {
             Ok(stream) => stream,
             Err(error) => {
                 // The client is gone already.
@@ -162,7 +149,7 @@ impl Server {
             (0..count).map(|step| (self.next + step) % count).min_by_key(|at| self.workers.get(*at).map(Handle::load));
         if let Some((at, worker)) = fewest.and_then(|at| Some((at, self.workers.get(at)?))) {
             self.next = (at + 1) % count;
-            worker.serve(stream, Peer::new(address.ip()));
+            worker.serve(stream, Peer::new(address));
         }
     }
 

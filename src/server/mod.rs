@@ -7,31 +7,33 @@ mod connection;
 mod descriptors;
 mod io;
 mod listener;
+mod listening;
 mod shutdown;
-#[allow(dead_code, reason = "unix and TLS listeners come next")]
+#[allow(dead_code, reason = "TLS comes next")]
 mod stream;
 mod wire;
 mod worker;
 
-use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response};
+use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 
 pub use self::descriptors::Descriptors;
-pub use self::listener::{Connections, Ended, Server, bind};
+pub use self::listener::{Connections, Ended, Server};
+pub use self::listening::{Listen, Listening, bind};
 use crate::deadline::Deadlines;
 use crate::denial::Denial;
+use crate::peer::Peer;
 
 /// Where to listen, with how many threads, and how long a client may take.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The address; an IPv6 wildcard is dual-stack.
-    pub listen: SocketAddr,
+    /// Where.
+    pub listen: Listen,
     /// How many worker threads.
     pub workers: NonZeroUsize,
     /// The most connections at a time, over all workers.
@@ -48,24 +50,6 @@ pub struct Settings {
     pub drain_delay: Duration,
     /// How long requests in flight may take after that, before they are cut.
     pub shutdown_grace_period: Duration,
-}
-
-/// Who is at the other end of a connection.
-#[derive(Clone, Debug)]
-pub struct Peer {
-    /// Its address; an IPv4 one that came in over IPv6 is an IPv4 one again.
-    pub address: IpAddr,
-    /// The same as text, which is the same for all of its requests.
-    pub text: HeaderValue,
-}
-
-impl Peer {
-    fn new(address: IpAddr) -> Self {
-        let address = address.to_canonical();
-        // Digits, dots and colons always are a header value.
-        let text = HeaderValue::try_from(address.to_string()).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
-        Self { address, text }
-    }
 }
 
 /// Answers the requests of one worker.

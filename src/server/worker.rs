@@ -1,7 +1,6 @@
 //! A thread with its own runtime and its own connections.
 
 use std::cell::RefCell;
-use std::net::TcpStream;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,10 +11,12 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::io::{Connection, Limits, Scratch};
+use super::listening::Released;
 use super::shutdown::{Drain, Stage};
-use super::stream::{Socket, Stream};
-use super::{Handler, MakeHandler, Peer, Settings, connection};
+use super::stream::Stream;
+use super::{Handler, MakeHandler, Settings, connection};
 use crate::deadline::Deadlines;
+use crate::peer::Peer;
 
 /// What one read may bring: more than a head, and a body in few system calls.
 const SCRATCH_SIZE: usize = 64 * 1024;
@@ -66,7 +67,7 @@ impl Load {
 
 #[derive(Debug)]
 enum Order {
-    Serve(TcpStream, Peer),
+    Serve(Released, Peer),
     Advance(Stage),
 }
 
@@ -101,7 +102,7 @@ impl Handle {
     }
 
     /// Hands over a connection.
-    pub(super) fn serve(&self, stream: TcpStream, peer: Peer) {
+    pub(super) fn serve(&self, stream: Released, peer: Peer) {
         self.load.connections.fetch_add(1, Ordering::Relaxed);
         // A worker that is gone is noticed by `ended`; its connection closes.
         drop(self.orders.send(Order::Serve(stream, peer)));
@@ -187,9 +188,9 @@ impl Thread {
     }
 }
 
-async fn serve<H: Handler>(stream: TcpStream, peer: Peer, worker: Rc<Worker<H>>, load: Loaded) {
-    match tokio::net::TcpStream::from_std(stream) {
-        Ok(stream) => connection::serve(Stream::Plain(Socket::Tcp(stream)), peer, worker).await,
+async fn serve<H: Handler>(stream: Released, peer: Peer, worker: Rc<Worker<H>>, load: Loaded) {
+    match stream.register() {
+        Ok(socket) => connection::serve(Stream::Plain(socket), peer, worker).await,
         Err(error) => tracing::warn!(%error, "a connection could not be registered"),
     }
     drop(load);

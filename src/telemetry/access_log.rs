@@ -1,7 +1,6 @@
 //! One line per request on stdout, written by a thread of its own: a reader that is stuck never blocks a worker.
 
 use std::io::Write;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -53,8 +52,8 @@ pub struct Record<'r> {
     pub path: Option<&'r str>,
     /// Its `X-Request-Id`.
     pub request_id: &'r str,
-    /// Who sent it.
-    pub peer: IpAddr,
+    /// Who sent it: an address, or `unix`.
+    pub peer: &'r str,
     /// The first hexadecimal digits of the token's SHA-256.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_sha256: Option<&'r str>,
@@ -229,7 +228,7 @@ mod tests {
             method: Some("GET"),
             path: Some("/a"),
             request_id,
-            peer: [192, 0, 2, 1].into(),
+            peer: "192.0.2.1",
             token_sha256: None,
             duration_ms: 0.125,
             upstream_status: None,

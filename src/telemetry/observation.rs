@@ -58,7 +58,7 @@ struct Observed {
     observer: Rc<Observer>,
     clock: Clock,
     since: Instant,
-    peer: IpAddr,
+    peer: Option<IpAddr>,
     request_id: HeaderValue,
     head: Parts,
     /// There was no request to speak of.
@@ -68,8 +68,14 @@ struct Observed {
 }
 
 impl Observation {
-    /// Begins with a request.
-    pub fn begin(observer: &Rc<Observer>, clock: &Clock, head: Parts, request_id: HeaderValue, peer: IpAddr) -> Self {
+    /// Begins with a request; `peer` is `None` on a unix socket.
+    pub fn begin(
+        observer: &Rc<Observer>,
+        clock: &Clock,
+        head: Parts,
+        request_id: HeaderValue,
+        peer: Option<IpAddr>,
+    ) -> Self {
         Self(Box::new(Observed {
             observer: Rc::clone(observer),
             clock: clock.clone(),
@@ -84,7 +90,7 @@ impl Observation {
     }
 
     /// Begins with something that never became a request.
-    pub fn refused(observer: &Rc<Observer>, clock: &Clock, request_id: HeaderValue, peer: IpAddr) -> Self {
+    pub fn refused(observer: &Rc<Observer>, clock: &Clock, request_id: HeaderValue, peer: Option<IpAddr>) -> Self {
         let (head, ()) = Request::new(()).into_parts();
         let mut observation = Self::begin(observer, clock, head, request_id, peer);
         observation.0.is_refused = true;
@@ -140,7 +146,7 @@ impl Observed {
             method: head.map(|head| head.method.as_str()),
             path: head.map(|head| shown(head.uri.path())).as_deref(),
             request_id: self.request_id.to_str().unwrap_or_default(),
-            peer: self.peer,
+            peer: &self.peer.map_or_else(|| "unix".to_owned(), |address| address.to_string()),
             token_sha256: authorization.map(fingerprint).as_deref(),
             duration_ms: (duration.as_secs_f64() * 1e6).round() / 1e3,
             upstream_status: matches!(self.outcome, Outcome::Forwarded(_)).then_some(status),

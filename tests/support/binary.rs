@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -37,14 +38,13 @@ pub(crate) struct Ended {
 impl Binary {
     /// Starts it with these arguments alone, and an environment of nothing but `env`.
     pub(crate) fn spawn(arguments: &[&str], env: &[(&str, &str)]) -> Self {
-        Self::run_as(Command::new(PROGRAM).args(arguments), env)
+        Self::run_as(Command::new(PROGRAM).args(arguments).stdin(Stdio::null()), env)
     }
 
     fn run_as(command: &mut Command, env: &[(&str, &str)]) -> Self {
         let mut child = command
             .env_clear()
             .envs(env.iter().copied())
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -67,7 +67,18 @@ impl Binary {
     /// The same with this limit of a shell's `ulimit`.
     pub(crate) fn start_with_limit(limit: &str, flags: &[&str]) -> Self {
         let script = format!("ulimit {limit}; exec \"$0\" \"$@\"");
-        Self::run_as(Command::new("/bin/sh").args(["-c", &script, PROGRAM]).args(usual(flags)), &[])
+        Self::run_as(
+            Command::new("/bin/sh").args(["-c", &script, PROGRAM]).args(usual(flags)).stdin(Stdio::null()),
+            &[],
+        )
+    }
+
+    /// The same with this descriptor as systemd would hand it over, as number 3.
+    pub(crate) fn start_with_descriptor(descriptor: OwnedFd, flags: &[&str]) -> Self {
+        let script = "LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" \"$@\" 3<&0 </dev/null";
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script, PROGRAM]).args(usual(flags)).stdin(Stdio::from(descriptor));
+        Self::run_as(&mut command, &[])
     }
 
     /// Runs it to its end.

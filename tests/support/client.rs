@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
 
 use super::{PATIENCE, patiently};
 
@@ -23,10 +23,10 @@ const OWN_HEADERS: [&str; 9] = [
     "x-request-id",
 ];
 
-/// One connection.
+/// One connection over whatever stream.
 #[derive(Debug)]
-pub(crate) struct Client {
-    stream: TcpStream,
+pub(crate) struct Client<S = TcpStream> {
+    stream: S,
     buffer: BytesMut,
     patience: Duration,
     was_reset: bool,
@@ -83,23 +83,14 @@ impl Client {
     pub(crate) async fn connect(addr: SocketAddr) -> Self {
         let stream = patiently("connect", TcpStream::connect(addr)).await.unwrap();
         stream.set_nodelay(true).unwrap();
-        Self { stream, buffer: BytesMut::new(), patience: PATIENCE, was_reset: false }
+        Self::over(stream)
     }
 
     /// `None` when nobody listens any more.
     pub(crate) async fn try_connect(addr: SocketAddr) -> Option<Self> {
         let stream = patiently("connect", TcpStream::connect(addr)).await.ok()?;
         stream.set_nodelay(true).ok()?;
-        Some(Self { stream, buffer: BytesMut::new(), patience: PATIENCE, was_reset: false })
-    }
-
-    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        patiently("send", self.stream.write_all(bytes.as_ref())).await.unwrap();
-    }
-
-    /// Sends what can be sent; whether the other end took it all.
-    pub(crate) async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
-        patiently("send", self.stream.write_all(bytes.as_ref())).await.is_ok()
+        Some(Self::over(stream))
     }
 
     /// Sends as much as can be sent without waiting; `None` when that is nothing.
@@ -112,14 +103,36 @@ impl Client {
         self.stream.try_write(b"x").is_err_and(|error| error.kind() != std::io::ErrorKind::WouldBlock)
     }
 
-    /// Says that nothing more will be sent.
-    pub(crate) async fn half_close(&mut self) {
-        self.stream.shutdown().await.unwrap();
-    }
-
     /// Goes away without a word: the other end sees a reset.
     pub(crate) fn reset(self) {
         socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+}
+
+impl Client<UnixStream> {
+    pub(crate) async fn connect_unix(path: &str) -> Self {
+        Self::over(patiently("connect", UnixStream::connect(path)).await.unwrap())
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    /// On a stream that is open already.
+    pub(crate) fn over(stream: S) -> Self {
+        Self { stream, buffer: BytesMut::new(), patience: PATIENCE, was_reset: false }
+    }
+
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        patiently("send", self.stream.write_all(bytes.as_ref())).await.unwrap();
+    }
+
+    /// Sends what can be sent; whether the other end took it all.
+    pub(crate) async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        patiently("send", self.stream.write_all(bytes.as_ref())).await.is_ok()
+    }
+
+    /// Says that nothing more will be sent.
+    pub(crate) async fn half_close(&mut self) {
+        self.stream.shutdown().await.unwrap();
     }
 
     /// One whole response to a request that was no `HEAD`.

@@ -15,7 +15,7 @@ use super::{Issuer, Origin, eventually};
 /// A gate. Dropping it stops it and raises its panics.
 #[derive(Debug)]
 pub(crate) struct Gate {
-    addr: SocketAddr,
+    addr: Option<SocketAddr>,
     admin: Option<SocketAddr>,
     health: Option<SocketAddr>,
     _server: Server,
@@ -55,7 +55,7 @@ impl Gate {
         let (addresses, bound) = std::sync::mpsc::channel();
         let server = Server::spawn("gate", async move |stopped| {
             let app = App::bind(config, clock).unwrap();
-            addresses.send((app.addr().unwrap(), app.admin_addr(), app.health_addr())).unwrap();
+            addresses.send((app.addr().ok(), app.admin_addr(), app.health_addr())).unwrap();
             let shutdown = async move { drop(stopped.await) };
             app.run(shutdown).await.unwrap();
         });
@@ -64,7 +64,7 @@ impl Gate {
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {
-        self.addr
+        self.addr.expect("no unix socket")
     }
 
     pub(crate) fn admin_addr(&self) -> SocketAddr {

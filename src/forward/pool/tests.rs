@@ -24,7 +24,7 @@ fn settings(listener: &TcpListener) -> Settings {
         max_body_size: None,
         max_connections: 2,
         max_waiting: 0,
-        trusted_proxies: Vec::new(),
+        trusted_proxies: crate::peer::TrustedProxies::default(),
         forward_token: ForwardToken::Keep,
         identity_names: Vec::new(),
     }
