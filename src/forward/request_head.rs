@@ -244,7 +244,11 @@ fn append_forwarding(headers: &mut HeaderMap, host: HeaderValue, inbound: &Inbou
 
 /// How we name ourselves (RFC 9110 §7.6.3): by the protocol that the request came in.
 fn via(version: Version) -> HeaderValue {
-    HeaderValue::from_static(if version == Version::HTTP_10 { "1.0 claimgate" } else { "1.1 claimgate" })
+    HeaderValue::from_static(match version {
+        Version::HTTP_10 => "1.0 claimgate",
+        Version::HTTP_2 => "2.0 claimgate",
+        _ => "1.1 claimgate",
+    })
 }
 
 fn is_private(address: IpAddr) -> bool {

@@ -14,6 +14,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 
 use super::Handler;
+use super::http2;
 use super::io::{ClientIo, Connection, Pause};
 use super::shutdown::{Stage, Watch};
 use super::stream::Stream;
@@ -28,6 +29,9 @@ pub(super) async fn serve<H: Handler>(stream: Stream, peer: Peer, worker: Rc<Wor
     // hyper's buffers are made for a client that has said what it wants: one that is silent, at first or later, or takes
     // its time, goes without.
     while has_head(&connection, &watch).await {
+        if connection.is_http2() {
+            return Box::pin(http2::serve(connection, &watch, &peer, &worker)).await;
+        }
         let speaking = Box::pin(serve_while_speaking(&connection, &watch, &peer, &worker));
         if speaking.await == Pause::End {
             return;
@@ -79,6 +83,10 @@ async fn serve_while_speaking<H: Handler>(
 /// Waits for a head: within the time of a first one, or of an idle connection and then of a head.
 async fn has_head(connection: &Connection, watch: &Watch) -> bool {
     poll_fn(|cx| {
+        // Agreed upon before the first byte.
+        if connection.is_http2() {
+            return Poll::Ready(true);
+        }
         // A request that is here is answered, even when idle connections are being closed.
         if let Poll::Ready(has_head) = connection.poll_head(cx) {
             return Poll::Ready(has_head);
@@ -160,7 +168,7 @@ impl<B: Body<Data = Bytes>> Body for Tracked<B> {
 }
 
 /// An error with its causes, for the log.
-struct ErrorChain<'e>(&'e (dyn std::error::Error + 'static));
+pub(super) struct ErrorChain<'e>(pub(super) &'e (dyn std::error::Error + 'static));
 
 impl std::fmt::Display for ErrorChain<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -5,6 +5,7 @@
 
 mod connection;
 mod descriptors;
+mod http2;
 mod io;
 mod listener;
 mod listening;

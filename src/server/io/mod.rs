@@ -103,6 +103,15 @@ impl Connection {
         refusal
     }
 
+    /// What the connection is waited for with. Before the first head it is armed already.
+    pub(super) const fn deadline(&self) -> &Deadline {
+        &self.deadline
+    }
+
+    pub(super) const fn limits(&self) -> Limits {
+        self.limits
+    }
+
     /// The answer is whole when the connection ends in order (RFC 9112 §6.3), and only then.
     pub(super) fn end_by_close(&self) {
         self.owes_the_end.set(true);
@@ -128,7 +137,12 @@ impl Connection {
         is_between && !self.is_write_stalled.get()
     }
 
-    /// Waits until a head is complete, or refused; `false` when the client goes away before.
+    /// Whether the client has said that it speaks HTTP/2.
+    pub(super) fn is_http2(&self) -> bool {
+        self.wire.borrow().is_http2() || self.stream.borrow().is_http2()
+    }
+
+    /// Waits until a head is complete, or refused, or is none of HTTP/1; `false` when the client goes away before.
     pub(super) fn poll_head(&self, cx: &mut Context<'_>) -> Poll<bool> {
         while self.wire.borrow().is_between() {
             if !matches!(ready!(self.poll_fill(cx)), Ok(1..)) {
@@ -190,8 +204,38 @@ impl Connection {
         Poll::Ready(Ok(then(buffer.filled())))
     }
 
+    /// Reads at most `limit` bytes of what is no HTTP/1: first those that told.
+    pub(super) fn poll_unframed<T>(
+        &self,
+        cx: &mut Context<'_>,
+        limit: usize,
+        then: impl FnOnce(&[u8]) -> T,
+    ) -> Poll<io::Result<T>> {
+        let mut wire = self.wire.borrow_mut();
+        if wire.has_held() {
+            return Poll::Ready(Ok(wire.give(limit, then)));
+        }
+        let mut scratch = self.scratch.borrow_mut();
+        let size = limit.min(scratch.len());
+        let mut buffer = ReadBuf::new(scratch.get_mut(..size).unwrap_or_default());
+        ready!(Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, &mut buffer))?;
+        Poll::Ready(Ok(then(buffer.filled())))
+    }
+
+    pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.stream.borrow_mut()).poll_flush(cx)
+    }
+
+    pub(super) fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.stream.borrow_mut()).poll_shutdown(cx)
+    }
+
     /// Writes what is in several pieces. Small ones are put together before: the kernel takes one faster.
-    fn poll_write_pieces(&self, cx: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    pub(super) fn poll_write_pieces(
+        &self,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         let stream = &mut *self.stream.borrow_mut();
         let size: usize = slices.iter().map(|slice| slice.len()).sum();
         if size > FLAT_SIZE {

@@ -13,6 +13,7 @@ use bytes::{Buf, BytesMut};
 use self::chunked::Chunked;
 pub(super) use self::chunked::MalformedChunk;
 use self::head::{Framing, Scan};
+use super::http2::PREFACE;
 use crate::denial::Denial;
 
 /// What hyper gets to read in place of a head that is refused; its answer is the refusal.
@@ -31,6 +32,8 @@ pub(super) struct Wire {
     cleared: usize,
     /// The answer to the last message is written; it may come before the message's end.
     is_answered: bool,
+    /// No head has come yet, which may be the preface of HTTP/2 instead.
+    is_first: bool,
     max_head: usize,
 }
 
@@ -46,12 +49,21 @@ enum State {
     Answer,
     /// After a refusal: nothing more is read as a request.
     Refused,
+    /// It is no HTTP/1.
+    Http2,
 }
 
 impl Wire {
     /// A connection at its first head, which may have so many bytes.
     pub(super) fn new(max_head: usize) -> Self {
-        Self { state: State::Head { seen: 0 }, held: BytesMut::new(), cleared: 0, is_answered: false, max_head }
+        Self {
+            state: State::Head { seen: 0 },
+            held: BytesMut::new(),
+            cleared: 0,
+            is_answered: false,
+            is_first: true,
+            max_head,
+        }
     }
 
     /// Takes what was read from the socket.
@@ -107,6 +119,25 @@ impl Wire {
             self.held = BytesMut::new();
         }
         Ok(count > 0)
+    }
+
+    /// Whether the connection began with the preface of HTTP/2.
+    pub(super) const fn is_http2(&self) -> bool {
+        matches!(self.state, State::Http2)
+    }
+
+    /// Whether bytes are here that were not passed on.
+    pub(super) fn has_held(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// Gives at most `limit` of the bytes that are here, whatever they are.
+    pub(super) fn give<T>(&mut self, limit: usize, then: impl FnOnce(&[u8]) -> T) -> T {
+        let given = self.held.split_to(limit.min(self.held.len()));
+        if self.held.is_empty() {
+            self.held = BytesMut::new();
+        }
+        then(&given)
     }
 
     /// How many bytes of a body may go from the socket straight to hyper.
@@ -180,6 +211,12 @@ impl Wire {
         if self.held.is_empty() {
             return Ok(());
         }
+        if self.is_first && PREFACE.starts_with(self.held.get(..PREFACE.len()).unwrap_or(&self.held)) {
+            if self.held.len() >= PREFACE.len() {
+                self.state = State::Http2;
+            }
+            return Ok(());
+        }
         let held = std::mem::take(&mut self.held);
         let looked = self.look(&held, seen);
         if looked.is_ok() {
@@ -198,6 +235,7 @@ impl Wire {
             Ok(Scan::Complete { len, framing }) => {
                 self.cleared = len;
                 self.is_answered = false;
+                self.is_first = false;
                 match framing {
                     Framing::Length(length) => self.read_body(length),
                     Framing::Chunked => self.state = State::Chunked(Box::new(Chunked::new())),
@@ -226,7 +264,7 @@ impl Wire {
                     self.read_body(0);
                 }
             }
-            State::Head { .. } | State::Answer | State::Refused => {}
+            State::Head { .. } | State::Answer | State::Refused | State::Http2 => {}
         }
         Ok(())
     }

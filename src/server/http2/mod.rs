@@ -1,0 +1,121 @@
+//! One HTTP/2 connection: its streams, its time limits, its end.
+
+mod frames;
+mod io;
+mod request;
+mod streams;
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioTimer;
+
+use self::io::Http2Io;
+use self::streams::{Exchange, Streams, Tracked};
+use super::Handler;
+use super::connection::ErrorChain;
+use super::io::Connection;
+use super::shutdown::{Stage, Watch};
+use super::worker::Worker;
+use crate::peer::Peer;
+
+pub(super) use self::frames::PREFACE;
+
+/// How many requests a client may have under way on one connection.
+const MAX_STREAMS: u32 = 100;
+/// The largest list of fields, in bytes as RFC 9113 §6.5.2 counts them.
+const MAX_HEADER_LIST: u32 = 32 * 1024;
+/// How many streams may be reset before they have been looked at (CVE-2023-44487).
+const MAX_PENDING_RESETS: usize = 20;
+/// How many streams we may reset for what the client did wrong on them (CVE-2025-8671).
+const MAX_LOCAL_RESETS: usize = 1024;
+/// What a client may send of one body, and of all, before it is taken: these bytes are held here.
+const STREAM_WINDOW: u32 = 128 * 1024;
+const CONNECTION_WINDOW: u32 = 256 * 1024;
+/// What is held of one answer for a client that has made room and does not read.
+const SEND_BUFFER: usize = 32 * 1024;
+/// How often a client is asked whether it is still there, and how long it may take to say so.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Serves the connection, whose preface has been seen or agreed upon, until it closes.
+pub(super) async fn serve<H: Handler>(
+    connection: Rc<Connection>,
+    watch: &Watch,
+    peer: &Rc<Peer>,
+    worker: &Rc<Worker<H>>,
+) {
+    let streams = Streams::new(Rc::clone(&connection));
+    let io = Http2Io::new(connection, streams.clone());
+    let service = service_fn(|request| {
+        let exchange = streams.begin();
+        answer(request, Rc::clone(peer), Rc::clone(worker), exchange)
+    });
+    let mut http = pin!(builder(&streams).serve_connection(io, service));
+    let mut is_closing = false;
+    poll_fn(|cx| {
+        let stage = watch.stage(cx);
+        if stage >= Stage::Announce && !is_closing {
+            is_closing = true;
+            http.as_mut().graceful_shutdown();
+        }
+        loop {
+            if let Poll::Ready(ended) = http.as_mut().poll(cx) {
+                if let Err(error) = ended {
+                    tracing::debug!(error = %ErrorChain(&error), "connection ended");
+                }
+                return Poll::Ready(());
+            }
+            // What they have written, and new ones, are the connection's to see to.
+            if !streams.poll(cx) {
+                break;
+            }
+        }
+        if stage >= Stage::CloseIdle {
+            streams.hurry();
+        }
+        if stage == Stage::Cut {
+            worker.drain.cut(streams.are_open());
+            return Poll::Ready(());
+        }
+        streams.poll_expired(cx)
+    })
+    .await;
+}
+
+fn builder(streams: &Streams) -> http2::Builder<Streams> {
+    let mut builder = http2::Builder::new(streams.clone());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEADER_LIST)
+        .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
+        .max_local_error_reset_streams(MAX_LOCAL_RESETS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT);
+    builder
+}
+
+async fn answer<H: Handler>(
+    mut request: Request<Incoming>,
+    peer: Rc<Peer>,
+    worker: Rc<Worker<H>>,
+    exchange: Exchange,
+) -> Result<Response<Tracked<H::Body>>, Infallible> {
+    let response = match request::normalise(&mut request) {
+        Ok(()) => worker.handler.handle(request, &peer).await,
+        Err(denial) => worker.handler.refuse(denial, &peer),
+    };
+    Ok(response.map(|body| exchange.track(body)))
+}
