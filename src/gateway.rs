@@ -17,7 +17,7 @@ use crate::forward::{self, Inbound, ResponseBody, ResponseCut, Unanswered, Upstr
 use crate::peer::Peer;
 use crate::policy::Policy;
 use crate::respond;
-use crate::telemetry::{Observation, Observer, Outcome};
+use crate::telemetry::{Cut, Observation, Observer, Outcome};
 use crate::token::{Credentials, Verifier};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -54,7 +54,8 @@ impl Gateway {
         let request_id = request_id(&head.headers);
         let closes = !body.is_end_stream();
         let observation = Observation::begin(&self.observer, &self.clock, head, request_id, peer.address);
-        let inbound = Inbound { peer, request_id: observation.request_id() };
+        let request_id = observation.request_id();
+        let inbound = Inbound { peer, request_id, since: observation.since().into(), now: None };
         match self.pass(observation.head(), body, inbound).await {
             Ok(response) => AnswerBody::forwarded(response, observation),
             Err(Unanswered::Denied(denial)) => self.deny(denial, closes, observation),
@@ -77,13 +78,15 @@ impl Gateway {
         &self,
         head: &Parts,
         body: Incoming,
-        inbound: Inbound<'_>,
+        mut inbound: Inbound<'_>,
     ) -> Result<Response<ResponseBody>, Unanswered> {
         forward::check(head)?;
         let rule = self.policy.rule_for(head);
         let token = if rule.requires_token() {
             let credentials = Credentials::from_headers(&head.headers)?;
-            Some(self.verifier.verify(&credentials, self.clock.now()).await?)
+            let now = self.clock.now();
+            inbound.now = Some(now);
+            Some(self.verifier.verify(&credentials, now).await?)
         } else {
             None
         };
@@ -149,6 +152,14 @@ impl AnswerBody {
     }
 }
 
+const fn cause(cut: &ResponseCut) -> Cut {
+    match cut {
+        ResponseCut::Origin(_) => Cut::Upstream,
+        ResponseCut::Idle => Cut::Idle,
+        ResponseCut::TokenExpired(_) => Cut::TokenExpired,
+    }
+}
+
 impl Body for AnswerBody {
     type Data = Bytes;
     type Error = ResponseCut;
@@ -159,8 +170,10 @@ impl Body for AnswerBody {
             Source::Origin(body) => Pin::new(body).poll_frame(cx),
             Source::Own(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
         };
-        if let Poll::Ready(Some(Ok(frame))) = &polled {
-            this.observation.count(frame.data_ref().map_or(0, Bytes::len));
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => this.observation.count(frame.data_ref().map_or(0, Bytes::len)),
+            Poll::Ready(Some(Err(cut))) => this.observation.cut(cause(cut)),
+            Poll::Ready(None) | Poll::Pending => {}
         }
         polled
     }

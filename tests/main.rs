@@ -21,6 +21,7 @@ mod rotation;
 mod shutdown;
 mod signature;
 mod slow;
+mod streams;
 mod support;
 mod token_cache;
 mod vectors;

@@ -7,7 +7,7 @@ use http::uri::Authority;
 use super::mistakes::Mistakes;
 use super::{DAY, HOUR, KIB, MILLISECOND, MINUTE, SECOND, values};
 use crate::cli::Flags;
-use crate::forward::{self, ForwardToken};
+use crate::forward::{self, ForwardToken, StreamExpiry};
 use crate::peer::TrustedProxies;
 use crate::token::claims_headers;
 
@@ -55,6 +55,12 @@ pub(super) fn settings(
             origin.forward_token.as_ref(),
             ForwardToken::Keep,
             &[("keep", ForwardToken::Keep), ("strip", ForwardToken::Strip)],
+        ),
+        stream_expiry: mistakes.word(
+            "stream-expiry",
+            limits.stream_expiry.as_ref(),
+            StreamExpiry::Close,
+            &[("close", StreamExpiry::Close), ("ignore", StreamExpiry::Ignore)],
         ),
         identity_names: claims
             .claim_headers

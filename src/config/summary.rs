@@ -6,7 +6,7 @@ use std::time::Duration;
 use url::Position;
 
 use super::Config;
-use crate::forward::ForwardToken;
+use crate::forward::{ForwardToken, StreamExpiry};
 use crate::jose::AlgorithmSet;
 use crate::telemetry::LogFormat;
 use crate::telemetry::access_log::Mode;
@@ -100,6 +100,13 @@ fn limits(config: &Config, line: &mut Line) {
     line.time("upstream_timeout", forward.response_timeout);
     line.time("upstream_idle_timeout", forward.idle_timeout);
     line.time("stream_idle_timeout", forward.stream_idle_timeout);
+    line.tell(
+        "stream_expiry",
+        match forward.stream_expiry {
+            StreamExpiry::Close => "close",
+            StreamExpiry::Ignore => "ignore",
+        },
+    );
     line.time("drain_delay", server.drain_delay);
     line.time("shutdown_grace_period", server.shutdown_grace_period);
     line.tell("log_level", &telemetry.filter);

@@ -225,7 +225,10 @@ pub struct ResponseBody {
     lease: Option<Lease>,
     exchange: Rc<Exchange>,
     idle: Option<Deadline>,
-    cut: Option<hyper::Error>,
+    /// When its token ends, for a stream.
+    ends: Option<Deadline>,
+    /// How it ends, once what came before has gone out.
+    cut: Option<ResponseCut>,
 }
 
 /// Why a response body was cut; the client can tell, because its connection is too.
@@ -237,14 +240,23 @@ pub enum ResponseCut {
     /// It stood still for too long.
     #[error("the origin's response stood still")]
     Idle,
+    /// Its token ended. Over HTTP/2 the source tells hyper how the stream is reset.
+    #[error("the token of the stream has expired")]
+    TokenExpired(#[source] h2::Error),
 }
 
 impl ResponseBody {
-    pub(super) fn new(inner: Incoming, mut lease: Lease, exchange: Rc<Exchange>) -> Self {
+    /// `ends`: when it is cut, if it is a stream.
+    pub(super) fn new(inner: Incoming, mut lease: Lease, exchange: Rc<Exchange>, ends: Option<Instant>) -> Self {
         if !exchange.is_complete() {
             lease.detach();
         }
-        let mut body = Self { inner, lease: Some(lease), exchange, idle: None, cut: None };
+        let ends = ends.map(|at| {
+            let ends = exchange.deadline.another();
+            ends.arm(at);
+            ends
+        });
+        let mut body = Self { inner, lease: Some(lease), exchange, idle: None, ends, cut: None };
         if body.inner.is_end_stream() {
             body.complete();
         }
@@ -255,6 +267,13 @@ impl ResponseBody {
         if let Some(lease) = self.lease.take() {
             lease.end(&self.exchange);
         }
+    }
+
+    /// What came before goes out first: with an error at hand, hyper drops what it has not yet written.
+    fn cut<T>(&mut self, cut: ResponseCut, cx: &Context<'_>) -> Poll<T> {
+        self.cut = Some(cut);
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -274,7 +293,13 @@ impl Body for ResponseBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ResponseCut>>> {
         let this = self.get_mut();
         if let Some(cut) = this.cut.take() {
-            return Poll::Ready(Some(Err(cut.into())));
+            return Poll::Ready(Some(Err(cut)));
+        }
+        if this.ends.as_ref().is_some_and(|ends| ends.poll_elapsed(cx).is_ready()) {
+            this.ends = None;
+            // The origin's connection closes, which tells it.
+            this.lease = None;
+            return this.cut(ResponseCut::TokenExpired(h2::Reason::CANCEL.into()), cx);
         }
         let polled = match &mut this.lease {
             Some(lease) => lease.poll_frame(cx, &mut this.inner),
@@ -288,12 +313,7 @@ impl Body for ResponseBody {
                 }
                 Poll::Ready(Some(Ok(frame.map_trailers(|trailers| filter(&trailers, may_be_trailer)))))
             }
-            Poll::Ready(Some(Err(error))) => {
-                // What came before goes out first: with an error at hand, hyper drops what it has not yet written.
-                this.cut = Some(error);
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
+            Poll::Ready(Some(Err(error))) => this.cut(error.into(), cx),
             Poll::Ready(None) => {
                 this.complete();
                 Poll::Ready(None)

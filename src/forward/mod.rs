@@ -3,6 +3,7 @@
 mod admission;
 mod body;
 mod connect;
+mod expiry;
 mod hop_by_hop;
 mod identity;
 mod pace;
@@ -20,14 +21,17 @@ use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderName, HeaderValue, Method, Request, Response};
 use hyper::body::{Body, Incoming};
+use tokio::time::Instant;
 
 use self::body::{Cut, Exchange, Limits, RequestBody};
 pub use self::body::{ResponseBody, ResponseCut};
+pub use self::expiry::StreamExpiry;
 pub use self::places::{Places, Usage};
 pub use self::pool::PoolCounters;
 use self::pool::{Failure, Lease, Pool};
 use self::request_head::HeadWriter;
 pub use self::request_head::check;
+use crate::clock::NumericDate;
 use crate::deadline::Deadlines;
 use crate::denial::Denial;
 use crate::peer::{Peer, TrustedProxies};
@@ -58,6 +62,8 @@ pub struct Settings {
     pub trusted_proxies: TrustedProxies,
     /// Whether the origin sees the token itself.
     pub forward_token: ForwardToken,
+    /// What becomes of streams when their tokens end.
+    pub stream_expiry: StreamExpiry,
     /// Names that only we may set, beside the prefix `x-jwt-`.
     pub identity_names: Vec<HeaderName>,
 }
@@ -78,6 +84,10 @@ pub struct Inbound<'r> {
     pub peer: &'r Peer,
     /// Its `X-Request-Id`.
     pub request_id: &'r HeaderValue,
+    /// When it came.
+    pub since: Instant,
+    /// The same on the clock by which its token was judged; `None` where none is asked for.
+    pub now: Option<NumericDate>,
 }
 
 /// Why there is no response.
@@ -102,6 +112,7 @@ pub struct Upstream {
     pool: Pool,
     deadlines: Deadlines,
     limits: Limits,
+    stream_expiry: StreamExpiry,
 }
 
 impl Upstream {
@@ -117,6 +128,7 @@ impl Upstream {
                 max_size: settings.max_body_size,
                 response: settings.response_timeout,
             },
+            stream_expiry: settings.stream_expiry,
         }
     }
 
@@ -150,7 +162,11 @@ impl Upstream {
         let (response, lease) = limited.await.map_err(|denial| explain(denial, &exchange, self.limits))?;
         exchange.deadline().disarm();
         let response = response_head::filter(response)?;
-        Ok(response.map(|body| ResponseBody::new(body, lease, exchange)))
+        // A body with a length is whole in the end, however long it takes.
+        let is_stream =
+            response.body().size_hint().exact().is_none() && response_head::is_event_stream(response.headers());
+        let ends = if is_stream { self.stream_expiry.ends_at(&permit, &inbound) } else { None };
+        Ok(response.map(|body| ResponseBody::new(body, lease, exchange, ends)))
     }
 
     fn late(&self, exchange: &Exchange) -> Denial {

@@ -92,6 +92,13 @@ fn filter_announced(headers: &mut HeaderMap) {
     }
 }
 
+/// Whether it is of server-sent events, which have no end of their own (the media type's name is in any case, RFC 9110 §8.3.1).
+pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
+    let Some(content_type) = headers.get(header::CONTENT_TYPE) else { return false };
+    let media_type = content_type.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+    media_type.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+}
+
 /// Whether a response may carry a trailer of this name.
 pub(super) fn may_be_trailer(name: &HeaderName) -> bool {
     !is_framing_or_routing(&fold(name.as_str()))

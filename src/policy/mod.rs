@@ -6,6 +6,7 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, header};
 
 pub use self::rule::{InvalidRoute, Route};
+use crate::clock::NumericDate;
 use crate::denial::Denial;
 use crate::token::AccessToken;
 
@@ -81,5 +82,10 @@ impl Permit {
     /// The headers that tell the origin who is calling; none on a public route.
     pub fn identity_headers(&self) -> &[(HeaderName, HeaderValue)] {
         self.token.as_ref().map_or(&[], AccessToken::headers)
+    }
+
+    /// From when on its token is refused; never on a public route.
+    pub fn accepted_until(&self) -> Option<NumericDate> {
+        self.token.as_ref().map(AccessToken::accepted_until)
     }
 }

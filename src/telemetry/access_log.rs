@@ -21,7 +21,7 @@ const DROP_NOTICE: Duration = Duration::from_secs(1);
 /// Which requests are logged.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Mode {
-    /// What was answered here instead of at the origin, and clients that went away.
+    /// What was answered here instead of at the origin, answers that were cut, and clients that went away.
     Denied,
     /// Every request.
     All,
@@ -44,6 +44,9 @@ pub struct Record<'r> {
     /// What varies about the reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<&'r str>,
+    /// Why the answer ended early.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cut: Option<&'static str>,
     /// Its method.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub method: Option<&'r str>,
@@ -101,7 +104,7 @@ impl AccessLog {
         Ok(Self { mode, format, queue: Some(Arc::new(queue)) })
     }
 
-    /// Whether a request that was answered here, or that was forwarded, is logged.
+    /// Whether a request that was answered or cut here, or that was forwarded, is logged.
     pub fn wants(&self, is_denied: bool) -> bool {
         match self.mode {
             Mode::All => true,
@@ -131,7 +134,7 @@ impl AccessLog {
 fn text(record: &Record<'_>) -> String {
     let Record { ts, outcome, status, peer, request_id, bytes_out, duration_ms, .. } = record;
     let (method, path) = (record.method.unwrap_or("-"), record.path.unwrap_or("-"));
-    let reason = record.reason.unwrap_or(outcome);
+    let reason = record.reason.or(record.cut).unwrap_or(outcome);
     let detail = record.detail.map(|detail| format!(" ({detail})")).unwrap_or_default();
     format!("{ts} {peer} \"{method} {path}\" {status} {bytes_out} {duration_ms:.3}ms {reason}{detail} {request_id}")
 }
@@ -225,6 +228,7 @@ mod tests {
             status: 401,
             reason: Some("expired"),
             detail: Some("35 s ago, \"x\""),
+            cut: None,
             method: Some("GET"),
             path: Some("/a"),
             request_id,

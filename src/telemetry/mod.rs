@@ -14,7 +14,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use self::json_lines::JsonLines;
-pub use self::observation::{Observation, Observer, Outcome};
+pub use self::observation::{Cut, Observation, Observer, Outcome};
 
 /// What is logged, and how.
 #[derive(Clone, Debug)]

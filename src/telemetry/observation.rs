@@ -32,6 +32,31 @@ pub enum Outcome {
     ClientGone,
 }
 
+/// Why an answer ended early after it had begun.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Cut {
+    /// It was a stream, and its token ended.
+    TokenExpired,
+    /// It stood still for too long.
+    Idle,
+    /// The origin left it unfinished.
+    Upstream,
+}
+
+impl Cut {
+    /// Each of them.
+    pub const ALL: [Self; 3] = [Self::TokenExpired, Self::Idle, Self::Upstream];
+
+    /// As logs and metrics name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TokenExpired => "token_expired",
+            Self::Idle => "idle",
+            Self::Upstream => "upstream",
+        }
+    }
+}
+
 /// Where one worker's requests are told of.
 #[derive(Debug)]
 pub struct Observer {
@@ -64,6 +89,7 @@ struct Observed {
     /// There was no request to speak of.
     is_refused: bool,
     outcome: Outcome,
+    cut: Option<Cut>,
     bytes_out: u64,
 }
 
@@ -85,6 +111,7 @@ impl Observation {
             head,
             is_refused: false,
             outcome: Outcome::ClientGone,
+            cut: None,
             bytes_out: 0,
         }))
     }
@@ -107,9 +134,19 @@ impl Observation {
         &self.0.request_id
     }
 
+    /// When it began.
+    pub const fn since(&self) -> Instant {
+        self.0.since
+    }
+
     /// Says how it ends, unless the client goes away before its answer begins.
     pub fn conclude(&mut self, outcome: Outcome) {
         self.0.outcome = outcome;
+    }
+
+    /// Says why its answer ended early.
+    pub const fn cut(&mut self, cut: Cut) {
+        self.0.cut = Some(cut);
     }
 
     /// Counts bytes of the answer's body.
@@ -122,7 +159,10 @@ impl Drop for Observed {
     fn drop(&mut self) {
         let duration = self.since.elapsed();
         self.observer.requests.count(&self.outcome, duration);
-        if self.observer.log.wants(!matches!(self.outcome, Outcome::Forwarded(_))) {
+        if let Some(cut) = self.cut {
+            self.observer.requests.count_cut(cut);
+        }
+        if self.observer.log.wants(self.cut.is_some() || !matches!(self.outcome, Outcome::Forwarded(_))) {
             self.tell(duration);
         }
     }
@@ -143,6 +183,7 @@ impl Observed {
             status,
             reason: denial.map(|denial| denial.row().reason),
             detail: denial.and_then(Denial::logged_detail).as_deref(),
+            cut: self.cut.map(Cut::name),
             method: head.map(|head| head.method.as_str()),
             path: head.map(|head| shown(head.uri.path())).as_deref(),
             request_id: self.request_id.to_str().unwrap_or_default(),

@@ -32,6 +32,8 @@ pub struct AccessToken(Rc<Verified>);
 struct Verified {
     headers: Box<[(HeaderName, HeaderValue)]>,
     validity: Validity,
+    /// `exp` with the leeway.
+    accepted_until: NumericDate,
     issuer: Arc<Issuer>,
     key: KeyIdentity,
     /// The newest generation of the issuer's keys that is known to have `key`.
@@ -95,6 +97,7 @@ impl Verifier {
         Ok(AccessToken(Rc::new(Verified {
             headers: self.headers.encode(&signed.claims)?,
             validity,
+            accepted_until: validity.expiration.plus(self.expectations.leeway),
             issuer: Arc::clone(issuer),
             key: signed.key,
             generation: Cell::new(signed.generation),
@@ -154,6 +157,11 @@ impl AccessToken {
         &self.0.headers
     }
 
+    /// From when on it is refused, the leeway included.
+    pub fn accepted_until(&self) -> NumericDate {
+        self.0.accepted_until
+    }
+
     /// What it takes in memory, the token's own text apart, in bytes.
     pub(super) fn size(&self) -> u64 {
         let sizes = self.headers().iter().map(|(_, value)| value.len() + size_of::<(HeaderName, HeaderValue)>());
@@ -184,6 +192,7 @@ impl AccessToken {
         Self(Rc::new(Verified {
             headers: Box::new([(HeaderName::from_static("x-jwt-claims"), value)]),
             validity: Validity { expiration: NumericDate::EPOCH, not_before: None, issued_at: None },
+            accepted_until: NumericDate::EPOCH,
             issuer,
             key: KeyIdentity::of(&set.usable[0]),
             generation: Cell::new(1),

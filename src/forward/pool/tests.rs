@@ -9,7 +9,7 @@ use tokio::task::{LocalSet, yield_now};
 use super::*;
 use crate::forward::body::Limits;
 use crate::forward::request_head::HeadWriter;
-use crate::forward::{ForwardToken, Settings};
+use crate::forward::{ForwardToken, Settings, StreamExpiry};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -26,6 +26,7 @@ fn settings(listener: &TcpListener) -> Settings {
         max_waiting: 0,
         trusted_proxies: crate::peer::TrustedProxies::default(),
         forward_token: ForwardToken::Keep,
+        stream_expiry: StreamExpiry::Close,
         identity_names: Vec::new(),
     }
 }

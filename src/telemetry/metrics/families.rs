@@ -51,6 +51,8 @@ families! {
         "Requests that ended, by outcome and by the reason of a denial.";
     RESPONSES: Counter "claimgate_responses_total" ["code"]
         "Responses that were begun, the origin's and our own, by the class of their status code.";
+    RESPONSES_CUT: Counter "claimgate_responses_cut_total" ["cause"]
+        "Responses that ended early after they had begun, by cause: its token ended, it stood still, or the origin failed.";
     REQUEST_DURATION: Histogram "claimgate_request_duration_seconds" ["outcome"]
         "Time from a request's head to the end of its answer.";
     UPSTREAM_ERRORS: Counter "claimgate_upstream_errors_total" ["reason"]

@@ -4,10 +4,10 @@ use std::mem::{Discriminant, discriminant};
 use std::time::Duration;
 
 use super::Samples;
-use super::families::{REQUEST_DURATION, REQUESTS, RESPONSES, UPSTREAM_ERRORS};
+use super::families::{REQUEST_DURATION, REQUESTS, RESPONSES, RESPONSES_CUT, UPSTREAM_ERRORS};
 use crate::counter::Counter;
 use crate::denial::Denial;
-use crate::telemetry::Outcome;
+use crate::telemetry::{Cut, Outcome};
 
 /// Upper bounds of the durations, in nanoseconds: from what a cached token costs to what a slow origin may take.
 const BOUNDS: [u64; 15] = [
@@ -50,6 +50,7 @@ pub(in crate::telemetry) struct Requests {
     forwarded: [Counter; CODES.len()],
     denied: [Counter; DENIALS],
     client_gone: Counter,
+    cut: [Counter; Cut::ALL.len()],
     durations: [Durations; 3],
 }
 
@@ -68,6 +69,7 @@ impl Requests {
             forwarded: [const { Counter::new() }; CODES.len()],
             denied: [const { Counter::new() }; DENIALS],
             client_gone: Counter::new(),
+            cut: [const { Counter::new() }; Cut::ALL.len()],
             durations: ["forwarded", "denied", "client_gone"].map(Durations::new),
         }
     }
@@ -90,6 +92,13 @@ impl Requests {
         durations.count(duration);
     }
 
+    /// Counts one answer that ended early.
+    pub(in crate::telemetry) fn count_cut(&self, cut: Cut) {
+        if let Some((_, counter)) = Cut::ALL.iter().zip(&self.cut).find(|(other, _)| **other == cut) {
+            counter.add(1);
+        }
+    }
+
     pub(super) fn collect(&self, samples: &mut Samples) {
         samples.count(&REQUESTS, &["forwarded", ""], self.forwarded.iter().map(Counter::value).sum());
         for (code, counter) in CODES.iter().zip(&self.forwarded) {
@@ -106,6 +115,9 @@ impl Requests {
             }
         }
         samples.count(&REQUESTS, &["client_gone", ""], self.client_gone.value());
+        for (cut, counter) in Cut::ALL.iter().zip(&self.cut) {
+            samples.count(&RESPONSES_CUT, &[cut.name()], counter.value());
+        }
         for durations in &self.durations {
             durations.collect(samples);
         }
