@@ -103,7 +103,8 @@ impl Gateway {
     }
 
     fn context<'r>(&'r self, observation: &'r Observation, closes: bool) -> respond::Context<'r> {
-        respond::Context { realm: &self.realm, request_id: observation.request_id(), closes }
+        let is_grpc = respond::is_grpc(observation.head());
+        respond::Context { realm: &self.realm, request_id: observation.request_id(), closes, is_grpc }
     }
 }
 

@@ -1,7 +1,9 @@
-//! A [`Denial`] as an answer: challenge (RFC 6750 §3) and problem details (RFC 9457).
+//! A [`Denial`] as an answer: challenge (RFC 6750 §3) and problem details (RFC 9457), or what a gRPC client reads.
 //!
 //! The commonest refusal is a client's that tries again with the same bad token. Its token is recognised, so what it costs
 //! is mostly what is written here: into one buffer each, without the machinery of formatting.
+
+mod grpc;
 
 use std::borrow::Cow;
 
@@ -11,6 +13,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
 
+pub use self::grpc::is_grpc;
 use crate::denial::{Denial, Row};
 
 /// The request's name in both logs and answers.
@@ -31,10 +34,15 @@ pub struct Context<'r> {
     pub request_id: &'r HeaderValue,
     /// Whether the connection ends with this answer, as it must when a body is left unread.
     pub closes: bool,
+    /// Whether a gRPC client reads it.
+    pub is_grpc: bool,
 }
 
 /// The answer.
 pub fn denied(denial: &Denial, context: Context<'_>) -> Response<Full<Bytes>> {
+    if context.is_grpc {
+        return grpc::denied(denial, context);
+    }
     let row = denial.row();
     let detail = denial.shared_detail();
     let problem = Problem {
@@ -124,7 +132,7 @@ mod tests {
 
     fn answer(denial: &Denial) -> Response<Full<Bytes>> {
         let request_id = HeaderValue::from_static("r1");
-        denied(denial, Context { realm: "claimgate", request_id: &request_id, closes: false })
+        denied(denial, Context { realm: "claimgate", request_id: &request_id, closes: false, is_grpc: false })
     }
 
     #[test]
