@@ -55,7 +55,8 @@ impl Gateway {
         let closes = !body.is_end_stream();
         let observation = Observation::begin(&self.observer, &self.clock, head, request_id, peer.address);
         let request_id = observation.request_id();
-        let inbound = Inbound { peer, request_id, since: observation.since().into(), now: None };
+        let is_grpc = respond::is_grpc(observation.head());
+        let inbound = Inbound { peer, request_id, is_grpc, since: observation.since().into(), now: None };
         match self.pass(observation.head(), body, inbound).await {
             Ok(response) => AnswerBody::forwarded(response, observation),
             Err(Unanswered::Denied(denial)) => self.deny(denial, closes, observation),
@@ -151,6 +152,15 @@ impl AnswerBody {
     const fn own(body: Full<Bytes>, observation: Observation) -> Self {
         Self { source: Source::Own(body), observation }
     }
+
+    /// A gRPC call may end early in good order: in trailers of our own.
+    fn tell_if_cut(&mut self) {
+        if let Source::Origin(body) = &self.source
+            && let Some(cut) = body.told()
+        {
+            self.observation.cut(cause(cut));
+        }
+    }
 }
 
 const fn cause(cut: &ResponseCut) -> Cut {
@@ -158,6 +168,7 @@ const fn cause(cut: &ResponseCut) -> Cut {
         ResponseCut::Origin(_) => Cut::Upstream,
         ResponseCut::Idle => Cut::Idle,
         ResponseCut::TokenExpired(_) => Cut::TokenExpired,
+        ResponseCut::DeadlineExceeded(_) => Cut::DeadlineExceeded,
     }
 }
 
@@ -172,7 +183,10 @@ impl Body for AnswerBody {
             Source::Own(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
         };
         match &polled {
-            Poll::Ready(Some(Ok(frame))) => this.observation.count(frame.data_ref().map_or(0, Bytes::len)),
+            Poll::Ready(Some(Ok(frame))) => match frame.data_ref() {
+                Some(data) => this.observation.count(data.len()),
+                None => this.tell_if_cut(),
+            },
             Poll::Ready(Some(Err(cut))) => this.observation.cut(cause(cut)),
             Poll::Ready(None) | Poll::Pending => {}
         }

@@ -1,12 +1,10 @@
 //! One wrapper per body: its limits, and why it ended.
 
-use std::cell::Cell;
 use std::error::Error as _;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -14,83 +12,13 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+pub(super) use super::exchange::{Cut, Exchange, Limits};
+use super::grpc::{self, Ends, Why};
 use super::pace::Pace;
 use super::pool::Lease;
 use super::request_head::HeadWriter;
 use super::response_head::may_be_trailer;
 use crate::deadline::Deadline;
-
-/// Why a request body ended before it was complete.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub(super) enum Cut {
-    /// Not valid HTTP.
-    #[error("the request body is malformed")]
-    Malformed,
-    /// The client went away.
-    #[error("the client went away")]
-    Gone,
-    /// Larger than accepted.
-    #[error("the request body is too large")]
-    TooLarge,
-    /// It stood still for too long.
-    #[error("the request body stood still")]
-    Idle,
-    /// It came too slowly.
-    #[error("the request body came too slowly")]
-    TooSlow,
-}
-
-/// What request bodies are held to.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
-    pub(super) idle: Duration,
-    /// Bytes per 10 s; 0 for no minimum.
-    pub(super) min_rate: u64,
-    pub(super) max_size: Option<u64>,
-    /// From the end of the request body to the response header.
-    pub(super) response: Duration,
-}
-
-/// What the two ends of one exchange tell each other: the body why it was cut, the limits when they begin.
-#[derive(Debug)]
-pub(super) struct Exchange {
-    cut: Cell<Option<Cut>>,
-    is_complete: Cell<bool>,
-    deadline: Deadline,
-    limits: Limits,
-}
-
-impl Exchange {
-    pub(super) fn new(deadline: Deadline, limits: Limits) -> Self {
-        Self { cut: Cell::new(None), is_complete: Cell::new(false), deadline, limits }
-    }
-
-    /// Why the request body was cut, if it was.
-    pub(super) fn cut(&self) -> Option<Cut> {
-        self.cut.get()
-    }
-
-    /// Whether the request has been passed on to its end.
-    pub(super) fn is_complete(&self) -> bool {
-        self.is_complete.get()
-    }
-
-    /// The limit for what the origin is to do next.
-    pub(super) fn deadline(&self) -> &Deadline {
-        &self.deadline
-    }
-
-    /// The next move is the origin's: to take what is passed on.
-    pub(super) fn await_origin(&self) {
-        self.deadline.arm(Instant::now() + self.limits.idle);
-    }
-
-    /// The request has been passed on: the origin's time begins.
-    pub(super) fn complete(&self) {
-        self.is_complete.set(true);
-        self.deadline.arm(Instant::now() + self.limits.response);
-    }
-}
 
 /// A request body on its way to the origin.
 #[derive(Debug)]
@@ -122,7 +50,7 @@ impl RequestBody {
 
     fn cut(&mut self, cut: Cut) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         self.inner = None;
-        self.exchange.cut.set(Some(cut));
+        self.exchange.cut_by(cut);
         Poll::Ready(Some(Err(cut)))
     }
 
@@ -136,10 +64,11 @@ impl RequestBody {
     fn pass(&mut self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
         let size = frame.data_ref().map_or(0, Bytes::len);
         self.received += size as u64;
-        if self.exchange.limits.max_size.is_some_and(|max| self.received > max) {
+        if self.exchange.limits().max_size.is_some_and(|max| self.received > max) {
             return None;
         }
         let now = Instant::now();
+        self.exchange.moves(now);
         if let Some(waiting) = &mut self.idle {
             waiting.pace.receive(now);
             waiting.deadline.disarm();
@@ -154,15 +83,18 @@ impl RequestBody {
 
     /// Nothing has come: for how long, and is that too long?
     fn wait(&mut self, cx: &mut Context<'_>) -> Option<Cut> {
-        let (now, limits) = (Instant::now(), self.exchange.limits);
+        let (now, limits) = (Instant::now(), self.exchange.limits());
         let waiting = self.idle.get_or_insert_with(|| {
-            Box::new(Waiting { deadline: self.exchange.deadline.another(), pace: Pace::new(now) })
+            Box::new(Waiting { deadline: self.exchange.deadline().another(), pace: Pace::new(now) })
         });
+        if let Some(moved) = self.exchange.moved() {
+            waiting.pace.receive(moved);
+        }
         match waiting.pace.check(now, self.received, limits) {
             Err(cut) => Some(cut),
             Ok(next) => {
                 // The client's move: its time is the one that counts.
-                self.exchange.deadline.disarm();
+                self.exchange.disarm();
                 waiting.deadline.arm(next);
                 // Registers the task.
                 let _ = waiting.deadline.poll_elapsed(cx);
@@ -226,9 +158,11 @@ pub struct ResponseBody {
     exchange: Rc<Exchange>,
     idle: Option<Deadline>,
     /// When its token ends, for a stream.
-    ends: Option<Deadline>,
+    ends: Option<Box<(Deadline, Why)>>,
     /// How it ends, once what came before has gone out.
-    cut: Option<ResponseCut>,
+    cut: Option<Box<ResponseCut>>,
+    /// That was told in trailers.
+    is_told: bool,
 }
 
 /// Why a response body was cut; the client can tell, because its connection is too.
@@ -243,20 +177,23 @@ pub enum ResponseCut {
     /// Its token ended. Over HTTP/2 the source tells hyper how the stream is reset.
     #[error("the token of the stream has expired")]
     TokenExpired(#[source] h2::Error),
+    /// It was a gRPC call and its deadline had passed.
+    #[error("the deadline of the call has passed")]
+    DeadlineExceeded(#[source] h2::Error),
 }
 
 impl ResponseBody {
     /// `ends`: when it is cut, if it is a stream.
-    pub(super) fn new(inner: Incoming, mut lease: Lease, exchange: Rc<Exchange>, ends: Option<Instant>) -> Self {
+    pub(super) fn new(inner: Incoming, mut lease: Lease, exchange: Rc<Exchange>, ends: Option<Ends>) -> Self {
         if !exchange.is_complete() {
             lease.detach();
         }
-        let ends = ends.map(|at| {
-            let ends = exchange.deadline.another();
-            ends.arm(at);
-            ends
+        let ends = ends.map(|Ends { at, why }| {
+            let deadline = exchange.deadline().another();
+            deadline.arm(at);
+            Box::new((deadline, why))
         });
-        let mut body = Self { inner, lease: Some(lease), exchange, idle: None, ends, cut: None };
+        let mut body = Self { inner, lease: Some(lease), exchange, idle: None, ends, cut: None, is_told: false };
         if body.inner.is_end_stream() {
             body.complete();
         }
@@ -271,18 +208,38 @@ impl ResponseBody {
 
     /// What came before goes out first: with an error at hand, hyper drops what it has not yet written.
     fn cut<T>(&mut self, cut: ResponseCut, cx: &Context<'_>) -> Poll<T> {
-        self.cut = Some(cut);
+        self.cut = Some(Box::new(cut));
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let idle = self.idle.get_or_insert_with(|| {
-            let idle = self.exchange.deadline.another();
-            idle.arm(Instant::now() + self.exchange.limits.idle);
+            let idle = self.exchange.deadline().another();
+            idle.arm(Instant::now() + self.exchange.limits().idle);
             idle
         });
-        idle.poll_elapsed(cx)
+        ready!(idle.poll_elapsed(cx));
+        match self.exchange.moved().map(|moved| moved + self.exchange.limits().idle) {
+            // Something came from the client meanwhile.
+            Some(later) if Instant::now() < later => {
+                idle.arm(later);
+                idle.poll_elapsed(cx)
+            }
+            _ => Poll::Ready(()),
+        }
+    }
+
+    /// How it ended, when that was told in trailers.
+    pub fn told(&self) -> Option<&ResponseCut> {
+        self.cut.as_deref().filter(|_| self.is_told)
+    }
+
+    /// As the client is told.
+    fn end(&mut self, cut: Box<ResponseCut>) -> Result<Frame<Bytes>, ResponseCut> {
+        let Some(trailers) = self.exchange.is_call().then(|| grpc::trailers(&cut)).flatten() else { return Err(*cut) };
+        (self.cut, self.is_told) = (Some(cut), true);
+        Ok(Frame::trailers(trailers))
     }
 }
 
@@ -292,14 +249,21 @@ impl Body for ResponseBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ResponseCut>>> {
         let this = self.get_mut();
-        if let Some(cut) = this.cut.take() {
-            return Poll::Ready(Some(Err(cut)));
+        if this.is_told {
+            return Poll::Ready(None);
         }
-        if this.ends.as_ref().is_some_and(|ends| ends.poll_elapsed(cx).is_ready()) {
+        if let Some(cut) = this.cut.take() {
+            return Poll::Ready(Some(this.end(cut)));
+        }
+        if let Some((deadline, why)) = this.ends.as_deref()
+            && deadline.poll_elapsed(cx).is_ready()
+        {
+            let cut = match why {
+                Why::TokenExpired => ResponseCut::TokenExpired(h2::Reason::CANCEL.into()),
+                Why::DeadlineExceeded => ResponseCut::DeadlineExceeded(h2::Reason::CANCEL.into()),
+            };
             this.ends = None;
-            // The origin's connection closes, which tells it.
-            this.lease = None;
-            return this.cut(ResponseCut::TokenExpired(h2::Reason::CANCEL.into()), cx);
+            return this.cut(cut, cx);
         }
         let polled = match &mut this.lease {
             Some(lease) => lease.poll_frame(cx, &mut this.inner),
@@ -308,6 +272,9 @@ impl Body for ResponseBody {
         match polled {
             Poll::Ready(Some(Ok(frame))) => {
                 this.idle = None;
+                if this.exchange.is_call() {
+                    this.exchange.moves(Instant::now());
+                }
                 if this.inner.is_end_stream() {
                     this.complete();
                 }
@@ -318,7 +285,7 @@ impl Body for ResponseBody {
                 this.complete();
                 Poll::Ready(None)
             }
-            Poll::Pending => this.poll_idle(cx).map(|()| Some(Err(ResponseCut::Idle))),
+            Poll::Pending => this.poll_idle(cx).map(|()| Some(this.end(Box::new(ResponseCut::Idle)))),
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Inbound;
+use crate::denial::Denial;
 use crate::policy::Permit;
 
 /// What is added at random at the most, so that clients whose tokens end together do not all come back together.
@@ -33,4 +34,10 @@ impl StreamExpiry {
         let left = Duration::try_from_secs_f64(left.max(0.0)).ok()?;
         inbound.since.checked_add(left)?.checked_add(JITTER.mul_f64(fastrand::f64()))
     }
+}
+
+/// What is told of a request whose token has ended, when there is no response yet to be cut.
+pub(super) fn expired(permit: &Permit, inbound: &Inbound<'_>) -> Option<Denial> {
+    let (at, now) = (permit.expiration()?, inbound.now?.plus(inbound.since.elapsed()));
+    Some(Denial::Expired { at, now, clock_skew: None })
 }

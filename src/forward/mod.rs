@@ -3,7 +3,9 @@
 mod admission;
 mod body;
 mod connect;
+mod exchange;
 mod expiry;
+mod grpc;
 mod hop_by_hop;
 mod identity;
 mod pace;
@@ -26,6 +28,7 @@ use tokio::time::Instant;
 use self::body::{Cut, Exchange, Limits, RequestBody};
 pub use self::body::{ResponseBody, ResponseCut};
 pub use self::expiry::StreamExpiry;
+use self::grpc::{Ends, Why};
 pub use self::places::{Places, Usage};
 pub use self::pool::PoolCounters;
 use self::pool::{Failure, Lease, Pool};
@@ -84,6 +87,8 @@ pub struct Inbound<'r> {
     pub peer: &'r Peer,
     /// Its `X-Request-Id`.
     pub request_id: &'r HeaderValue,
+    /// Whether it is a gRPC call.
+    pub is_grpc: bool,
     /// When it came.
     pub since: Instant,
     /// The same on the clock by which its token was judged; `None` where none is asked for.
@@ -149,34 +154,57 @@ impl Upstream {
             return Err(Denial::BodyTooLarge { limit }.into());
         }
         let outbound = Outbound { upstream: self, head, permit: &permit, inbound };
-        let exchange = Rc::new(Exchange::new(self.deadlines.deadline(), self.limits));
+        let exchange = Rc::new(self.begin(head, &permit, &inbound));
         let body = RequestBody::new(body, Rc::clone(&exchange), Rc::clone(&self.head));
         let limited = async {
             tokio::select! {
                 biased;
                 // Boxed: a future is copied whole each time it is moved, and this one is a large part of a request's.
                 response = Box::pin(outbound.exchange(&exchange, body)) => response,
-                () = exchange.deadline().elapsed() => Err(self.late(&exchange)),
+                () = exchange.deadline().elapsed() => Err(late(&exchange, &permit, &inbound)),
             }
         };
         let (response, lease) = limited.await.map_err(|denial| explain(denial, &exchange, self.limits))?;
         exchange.deadline().disarm();
         let response = response_head::filter(response)?;
-        // A body with a length is whole in the end, however long it takes.
-        let is_stream =
-            response.body().size_hint().exact().is_none() && response_head::is_event_stream(response.headers());
-        let ends = if is_stream { self.stream_expiry.ends_at(&permit, &inbound) } else { None };
+        let ends = exchange.ends().or_else(|| self.stream_ends(&response, &permit, &inbound));
         Ok(response.map(|body| ResponseBody::new(body, lease, exchange, ends)))
     }
 
-    fn late(&self, exchange: &Exchange) -> Denial {
-        let (what, limit) = if exchange.is_complete() {
-            ("no response header", self.limits.response)
-        } else {
-            ("it does not take the request body", self.limits.idle)
-        };
-        Denial::UpstreamTimeout(format!("{what} within {} s", limit.as_secs_f32()).into())
+    fn begin(&self, head: &Parts, permit: &Permit, inbound: &Inbound<'_>) -> Exchange {
+        let deadline = self.deadlines.deadline();
+        if !inbound.is_grpc {
+            return Exchange::new(deadline, self.limits);
+        }
+        let token = self.stream_expiry.ends_at(permit, inbound);
+        Exchange::call(deadline, self.limits, Ends::of(&head.headers, inbound.since, token))
     }
+
+    /// A body with a length is whole in the end, however long it takes.
+    fn stream_ends<B: Body>(&self, response: &Response<B>, permit: &Permit, inbound: &Inbound<'_>) -> Option<Ends> {
+        let is_stream =
+            response.body().size_hint().exact().is_none() && response_head::is_event_stream(response.headers());
+        let at = is_stream.then(|| self.stream_expiry.ends_at(permit, inbound)).flatten()?;
+        Some(Ends { at, why: Why::TokenExpired })
+    }
+}
+
+/// What took too long: the origin, or a call as a whole.
+fn late(exchange: &Exchange, permit: &Permit, inbound: &Inbound<'_>) -> Denial {
+    match exchange.ends().filter(|ends| ends.at <= Instant::now()).map(|ends| ends.why) {
+        Some(Why::TokenExpired) => {
+            let expired = expiry::expired(permit, inbound);
+            return expired.unwrap_or_else(|| Denial::Internal("no token has an end here".into()));
+        }
+        Some(Why::DeadlineExceeded) => return Denial::UpstreamTimeout("not within the deadline of the call".into()),
+        None => {}
+    }
+    let (what, limit) = if exchange.is_complete() {
+        ("no response header", exchange.limits().response)
+    } else {
+        ("it does not take the request body", exchange.limits().idle)
+    };
+    Denial::UpstreamTimeout(format!("{what} within {} s", limit.as_secs_f32()).into())
 }
 
 /// One request on its way, as often as it is sent.

@@ -201,7 +201,7 @@ impl Pool {
         let pool = &self.0;
         let admitted = pool.admission.admit(|| {
             // The origin knows nothing of this request: its time does not pass.
-            exchange.deadline().disarm();
+            exchange.disarm();
             let deadline = exchange.deadline().another();
             deadline.arm(Instant::now() + pool.connect_timeout);
             (deadline, pool.connect_timeout)

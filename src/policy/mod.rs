@@ -84,6 +84,11 @@ impl Permit {
         self.token.as_ref().map_or(&[], AccessToken::headers)
     }
 
+    /// The `exp` of its token.
+    pub fn expiration(&self) -> Option<NumericDate> {
+        self.token.as_ref().map(AccessToken::expiration)
+    }
+
     /// From when on its token is refused; never on a public route.
     pub fn accepted_until(&self) -> Option<NumericDate> {
         self.token.as_ref().map(AccessToken::accepted_until)

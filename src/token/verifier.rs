@@ -157,6 +157,11 @@ impl AccessToken {
         &self.0.headers
     }
 
+    /// Its `exp`.
+    pub fn expiration(&self) -> NumericDate {
+        self.0.validity.expiration
+    }
+
     /// From when on it is refused, the leeway included.
     pub fn accepted_until(&self) -> NumericDate {
         self.0.accepted_until
