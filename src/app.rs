@@ -15,6 +15,7 @@ use crate::deadline::Deadlines;
 use crate::denial::Denial;
 use crate::forward::{Places, PoolCounters, Upstream, Usage};
 use crate::gateway::{AnswerBody, Gateway};
+use crate::interim::Interim;
 use crate::issuer::{InvalidSettings, Issuer, Issuers, Refresher};
 use crate::peer::Peer;
 use crate::policy::Policy;
@@ -231,8 +232,13 @@ fn add_usage(samples: &mut Samples, usage: Usage) {
 impl Handler for Gateway {
     type Body = AnswerBody;
 
-    fn handle(&self, request: Request<Incoming>, peer: &Peer) -> impl Future<Output = Response<AnswerBody>> {
-        Self::handle(self, request, peer)
+    fn handle(
+        &self,
+        request: Request<Incoming>,
+        peer: &Peer,
+        interim: Option<&Interim>,
+    ) -> impl Future<Output = Response<AnswerBody>> {
+        Self::handle(self, request, peer, interim)
     }
 
     fn refuse(&self, denial: Denial, peer: &Peer) -> Response<AnswerBody> {

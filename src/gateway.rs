@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use crate::clock::Clock;
 use crate::denial::Denial;
 use crate::forward::{self, Inbound, ResponseBody, ResponseCut, Unanswered, Upstream};
+use crate::interim::Interim;
 use crate::peer::Peer;
 use crate::policy::Policy;
 use crate::respond;
@@ -49,14 +50,19 @@ impl Gateway {
     }
 
     /// Answers one request, with the origin's response or with a denial. Dropped when the client goes away.
-    pub async fn handle(&self, request: Request<Incoming>, peer: &Peer) -> Response<AnswerBody> {
+    pub async fn handle(
+        &self,
+        request: Request<Incoming>,
+        peer: &Peer,
+        interim: Option<&Interim>,
+    ) -> Response<AnswerBody> {
         let (head, body) = request.into_parts();
         let request_id = request_id(&head.headers);
         let closes = !body.is_end_stream();
         let observation = Observation::begin(&self.observer, &self.clock, head, request_id, peer.address);
         let request_id = observation.request_id();
         let is_grpc = respond::is_grpc(observation.head());
-        let inbound = Inbound { peer, request_id, is_grpc, since: observation.since().into(), now: None };
+        let inbound = Inbound { peer, request_id, interim, is_grpc, since: observation.since().into(), now: None };
         match self.pass(observation.head(), body, inbound).await {
             Ok(response) => AnswerBody::forwarded(response, observation),
             Err(Unanswered::Denied(denial)) => self.deny(denial, closes, observation),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use claimgate::deadline::Deadlines;
 use claimgate::denial::Denial;
+use claimgate::interim::Interim;
 use claimgate::peer::Peer;
 use claimgate::server::{Ended, Handler, Listen, Listening, MakeHandler, Server, Settings};
 use http::{Request, Response};
@@ -32,7 +33,7 @@ impl MakeHandler for Fragile {
 impl Handler for Fragile {
     type Body = Full<Bytes>;
 
-    async fn handle(&self, request: Request<Incoming>, _: &Peer) -> Response<Full<Bytes>> {
+    async fn handle(&self, request: Request<Incoming>, _: &Peer, _: Option<&Interim>) -> Response<Full<Bytes>> {
         assert_ne!(request.uri().path(), "/panic", "as asked");
         Response::new(Full::from("ok"))
     }

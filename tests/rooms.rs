@@ -8,12 +8,12 @@ use claimgate::denial::Denial;
 
 /// Every room with the rooms that it may use. What a room may use is listed in full.
 #[rustfmt::skip]
-const ARROWS: [(&str, &[&str]); 22] = [
+const ARROWS: [(&str, &[&str]); 23] = [
     ("lib", &[]),
     ("main", &["cli", "config", "app", "command", "telemetry", "clock"]),
     ("cli", &[]),
     ("config", &["cli", "server", "peer", "issuer", "token", "policy", "forward", "telemetry", "jose"]),
-    ("app", &["config", "server", "admin", "gateway", "forward", "policy", "token", "issuer", "telemetry", "readiness", "clock", "denial", "deadline", "peer"]),
+    ("app", &["config", "server", "admin", "gateway", "forward", "policy", "token", "issuer", "telemetry", "readiness", "clock", "denial", "deadline", "peer", "interim"]),
     ("command", &["app", "cli", "config", "jose", "clock", "telemetry"]),
     ("telemetry", &["denial", "clock", "counter"]),
     ("denial", &["clock"]),
@@ -22,14 +22,15 @@ const ARROWS: [(&str, &[&str]); 22] = [
     ("readiness", &[]),
     ("peer", &[]),
     ("deadline", &[]),
+    ("interim", &[]),
     ("jose", &["denial"]),
     ("issuer", &["jose", "denial", "readiness", "clock"]),
     ("token", &["jose", "issuer", "clock", "denial", "counter"]),
     ("policy", &["token", "denial", "clock"]),
-    ("forward", &["policy", "denial", "clock", "deadline", "counter", "peer"]),
+    ("forward", &["policy", "denial", "clock", "deadline", "counter", "peer", "interim"]),
     ("respond", &["denial"]),
-    ("gateway", &["token", "policy", "forward", "respond", "telemetry", "denial", "clock", "peer"]),
-    ("server", &["denial", "deadline", "counter", "peer"]),
+    ("gateway", &["token", "policy", "forward", "respond", "telemetry", "denial", "clock", "peer", "interim"]),
+    ("server", &["denial", "deadline", "counter", "peer", "interim"]),
     ("admin", &["server", "readiness", "telemetry", "issuer", "denial", "clock"]),
 ];
 

@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::admission::RETRY_AFTER;
+use super::interim::InterimReader;
 use super::places::Place;
 use crate::denial::Denial;
 
@@ -31,7 +32,13 @@ pub(super) async fn connect(upstream: &Authority, limit: Duration, place: Place)
         Err(_elapsed) => return Err(unreachable(upstream, &format!("no connection within {} s", limit.as_secs_f32()))),
     };
     stream.set_nodelay(true).map_err(|error| unreachable(upstream, &error.to_string()))?;
-    Ok(OriginIo { socket: Rc::new(RefCell::new(stream)), received: Rc::default(), was_reset: false, _place: place })
+    Ok(OriginIo {
+        socket: Rc::new(RefCell::new(stream)),
+        received: Rc::default(),
+        interim: Rc::default(),
+        was_reset: false,
+        _place: place,
+    })
 }
 
 /// Descriptors that have run out are no fault of the origin's.
@@ -54,6 +61,7 @@ fn unreachable(upstream: &Authority, cause: &str) -> Denial {
 pub(super) struct OriginIo {
     socket: Rc<RefCell<TcpStream>>,
     received: Rc<Cell<bool>>,
+    interim: Rc<InterimReader>,
     /// Writing found it so. The kernel tells but once, and reading would find the end of an orderly close.
     was_reset: bool,
     /// Behind the socket: it is free when that is closed.
@@ -65,11 +73,16 @@ pub(super) struct OriginIo {
 pub(super) struct Watch {
     socket: Weak<RefCell<TcpStream>>,
     received: Rc<Cell<bool>>,
+    interim: Rc<InterimReader>,
 }
 
 impl OriginIo {
     pub(super) fn watch(&self) -> Watch {
-        Watch { socket: Rc::downgrade(&self.socket), received: Rc::clone(&self.received) }
+        Watch {
+            socket: Rc::downgrade(&self.socket),
+            received: Rc::clone(&self.received),
+            interim: Rc::clone(&self.interim),
+        }
     }
 
     /// An origin that has closed takes no more, but may have answered before: its answer is there to be read, and after
@@ -90,6 +103,11 @@ impl Watch {
         self.received.set(false);
     }
 
+    /// What reads the interim responses.
+    pub(super) fn interim(&self) -> &InterimReader {
+        &self.interim
+    }
+
     /// Whether anything has come since then.
     pub(super) fn has_received(&self) -> bool {
         self.received.get()
@@ -108,8 +126,9 @@ impl AsyncRead for OriginIo {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut *self.socket.borrow_mut()).poll_read(cx, buffer))?;
-        if buffer.filled().len() > before {
+        if let Some(bytes) = buffer.filled().get(before..).filter(|bytes| !bytes.is_empty()) {
             self.received.set(true);
+            self.interim.read(bytes);
         } else if self.was_reset {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }

@@ -8,6 +8,7 @@ mod expiry;
 mod grpc;
 mod hop_by_hop;
 mod identity;
+mod interim;
 mod pace;
 mod places;
 mod pool;
@@ -37,6 +38,7 @@ pub use self::request_head::check;
 use crate::clock::NumericDate;
 use crate::deadline::Deadlines;
 use crate::denial::Denial;
+use crate::interim::Interim;
 use crate::peer::{Peer, TrustedProxies};
 use crate::policy::Permit;
 
@@ -87,6 +89,8 @@ pub struct Inbound<'r> {
     pub peer: &'r Peer,
     /// Its `X-Request-Id`.
     pub request_id: &'r HeaderValue,
+    /// Where it is told of interim responses, if it can be.
+    pub interim: Option<&'r Interim>,
     /// Whether it is a gRPC call.
     pub is_grpc: bool,
     /// When it came.
@@ -235,7 +239,7 @@ impl Outbound<'_> {
                 // Boxed, so that a request with a pooled connection does not carry the state of connecting.
                 None => Box::pin(self.upstream.pool.lease(exchange)).await?,
             };
-            match lease.send(request).await {
+            match lease.send(request, self.inbound.interim).await {
                 Ok(response) => return Ok((response, lease)),
                 Err(Failure { unsent: Some(unsent), was_idle: true, .. }) => request = unsent,
                 // Also on a connection that was new: a process that is being replaced closes what it has just accepted.

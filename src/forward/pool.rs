@@ -26,6 +26,7 @@ use super::relay::Relay;
 use crate::counter::Counter;
 use crate::deadline::{Deadline, Deadlines};
 use crate::denial::Denial;
+use crate::interim::Interim;
 
 /// The most that is read at once, in bytes: 64 KiB of a body together with the head before it. A response head alone may
 /// be as large.
@@ -236,8 +237,13 @@ impl Pool {
 
 impl Lease {
     /// Sends one request and waits for the head of its response.
-    pub(super) async fn send(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, Failure> {
-        let Connection { sender, driver, relay, .. } = &mut self.connection;
+    pub(super) async fn send(
+        &mut self,
+        request: Request<RequestBody>,
+        client: Option<&Interim>,
+    ) -> Result<Response<Incoming>, Failure> {
+        let Connection { sender, driver, relay, watch } = &mut self.connection;
+        watch.interim().begin(client);
         let quiet = relay.quiet();
         let mut sent = pin!(sender.try_send_request(request));
         drop(quiet);

@@ -83,6 +83,14 @@ fn remove_hops(headers: &mut HeaderMap) {
     }
 }
 
+/// Takes the same out of an interim response, and all that frames it: it has no body.
+pub(super) fn filter_interim(headers: &mut HeaderMap) {
+    remove_hops(headers);
+    for name in [header::CONTENT_LENGTH, header::TRAILER] {
+        headers.remove(name);
+    }
+}
+
 fn filter_announced(headers: &mut HeaderMap) {
     let fields = headers.get_all(header::TRAILER).iter();
     let passing: Vec<_> = fields.filter_map(|value| announced_trailers(value, may_be_trailer)).collect();

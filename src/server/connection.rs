@@ -118,10 +118,17 @@ async fn answer<H: Handler>(
     exchange: Exchange,
 ) -> Result<Response<Tracked<H::Body>>, Infallible> {
     let refusal = exchange.0.begin(!request.body().is_end_stream());
+    // HTTP/1.0 has neither chunks nor interim responses (RFC 9110 §15.2).
     let knows_chunks = request.version() > Version::HTTP_10;
-    let mut response = match refusal {
-        Some(denial) => worker.handler.refuse(denial, &peer),
-        None => worker.handler.handle(request, &peer).await,
+    let mut response = if let Some(denial) = refusal {
+        worker.handler.refuse(denial, &peer)
+    } else {
+        let interim = exchange.0.interim();
+        let response = worker.handler.handle(request, &peer, knows_chunks.then_some(interim)).await;
+        if !interim.is_empty() {
+            poll_fn(|cx| interim.poll_empty(cx)).await;
+        }
+        response
     };
     if worker.drain.stage() > Stage::Serve {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

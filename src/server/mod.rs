@@ -28,6 +28,7 @@ pub use self::listener::{Connections, Ended, Server};
 pub use self::listening::{Listen, Listening, bind};
 use crate::deadline::Deadlines;
 use crate::denial::Denial;
+use crate::interim::Interim;
 use crate::peer::Peer;
 
 /// Where to listen, with how many threads, and how long a client may take.
@@ -58,8 +59,14 @@ pub trait Handler: 'static {
     /// What an answer's body is made of.
     type Body: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static;
 
-    /// Answers one request. Dropped when the client goes away.
-    fn handle(&self, request: Request<Incoming>, peer: &Peer) -> impl Future<Output = Response<Self::Body>>;
+    /// Answers one request. Dropped when the client goes away. `interim` is where it is told of interim responses, if it
+    /// can be.
+    fn handle(
+        &self,
+        request: Request<Incoming>,
+        peer: &Peer,
+        interim: Option<&Interim>,
+    ) -> impl Future<Output = Response<Self::Body>>;
 
     /// Answers what never became a request; the connection then closes.
     fn refuse(&self, denial: Denial, peer: &Peer) -> Response<Self::Body>;

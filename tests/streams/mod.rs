@@ -1,6 +1,7 @@
 //! Answers without an end of their own: how they arrive, and how they end.
 
 mod expiry;
+mod interim;
 
 use claimgate::clock::{Clock, NumericDate};
 

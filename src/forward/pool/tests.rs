@@ -52,7 +52,7 @@ async fn a_request_that_meets_the_end_of_its_connection_comes_back_untouched() {
         let pool = Pool::new(&settings, &Places::new(2, 0), &deadlines);
         let mut lease = pool.lease(&exchange).await.unwrap();
         let (mut origin, _) = listener.accept().unwrap();
-        let (sent, ()) = tokio::join!(lease.send(post()), async { answer(&mut origin) });
+        let (sent, ()) = tokio::join!(lease.send(post(), None), async { answer(&mut origin) });
         assert_eq!(sent.map(|response| response.status().as_u16()).map_err(|failure| failure.error).unwrap(), 204);
         lease.end(&exchange);
 
@@ -60,7 +60,7 @@ async fn a_request_that_meets_the_end_of_its_connection_comes_back_untouched() {
         // After it was looked at.
         drop(origin);
         yield_now().await;
-        let Err(failure) = lease.send(post()).await else { panic!("nobody is there") };
+        let Err(failure) = lease.send(post(), None).await else { panic!("nobody is there") };
         let unsent = failure.unsent.unwrap();
         assert_eq!((unsent.method(), &unsent.headers()["x-one"]), (&Method::POST, &"1".parse().unwrap()));
         assert!(failure.was_idle && !failure.has_answered);

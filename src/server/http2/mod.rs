@@ -114,7 +114,7 @@ async fn answer<H: Handler>(
     exchange: Exchange,
 ) -> Result<Response<Tracked<H::Body>>, Infallible> {
     let response = match request::normalise(&mut request) {
-        Ok(()) => worker.handler.handle(request, &peer).await,
+        Ok(()) => worker.handler.handle(request, &peer, None).await,
         Err(denial) => worker.handler.refuse(denial, &peer),
     };
     Ok(response.map(|body| exchange.track(body)))

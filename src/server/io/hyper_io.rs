@@ -121,9 +121,14 @@ impl hyper::rt::Write for ClientIo {
         true
     }
 
-    /// hyper has written everything when it flushes, so what TLS keeps back is all that a client leaves unread.
+    /// hyper has written everything when it flushes, so what TLS keeps back is all that a client leaves unread. Interim
+    /// responses are written now: their answer waits for them, so that nothing of it is written yet.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if !this.connection.interim.is_empty() {
+            let interim = this.connection.interim.clone();
+            ready!(interim.poll_write_to(|bytes| Pin::new(&mut *this).poll_write(cx, bytes)))?;
+        }
         let flushed = Pin::new(&mut *this.connection.stream.borrow_mut()).poll_flush(cx);
         this.note_stall(flushed)
     }

@@ -19,6 +19,7 @@ use super::stream::Stream;
 use super::wire::Wire;
 use crate::deadline::Deadline;
 use crate::denial::Denial;
+use crate::interim::Interim;
 
 /// How long what still comes after a refusal is read at the most.
 const LINGER_TIME: Duration = Duration::from_secs(1);
@@ -56,6 +57,8 @@ pub(super) struct Connection {
     is_write_stalled: Cell<bool>,
     /// The answer has no other end than the connection's, which has not come yet.
     owes_the_end: Cell<bool>,
+    /// What is to be written before the answer.
+    interim: Interim,
 }
 
 /// What the deadline is for.
@@ -88,6 +91,7 @@ impl Connection {
             awaits_head: Cell::new(false),
             is_write_stalled: Cell::new(false),
             owes_the_end: Cell::new(false),
+            interim: Interim::default(),
         }
     }
 
@@ -95,6 +99,7 @@ impl Connection {
     pub(super) fn begin(&self, has_body: bool) -> Option<Denial> {
         self.awaits_head.set(false);
         self.must_linger.set(has_body);
+        self.interim.begin();
         self.enter(Phase::Serving);
         let refusal = self.refusal.take();
         if refusal.is_some() {
@@ -110,6 +115,11 @@ impl Connection {
 
     pub(super) const fn limits(&self) -> Limits {
         self.limits
+    }
+
+    /// What is to be written before the answer.
+    pub(super) fn interim(&self) -> &Interim {
+        &self.interim
     }
 
     /// The answer is whole when the connection ends in order (RFC 9112 §6.3), and only then.

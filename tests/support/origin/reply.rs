@@ -76,6 +76,11 @@ impl Reply {
         self.step(Step::Write(bytes.into()))
     }
 
+    /// And then reads the rest of the request.
+    pub(crate) fn then_body(self) -> Self {
+        self.step(Step::ReadBody)
+    }
+
     /// And then waits.
     pub(crate) fn wait(self, duration: Duration) -> Self {
         self.step(Step::Wait(duration))
