@@ -2,6 +2,7 @@
 
 mod expiry;
 mod interim;
+mod pieces;
 
 use claimgate::clock::{Clock, NumericDate};
 

@@ -76,7 +76,7 @@ impl Connection {
                 Step::Pattern(length) => self.write_pattern(*length, state).await?,
                 Step::Wait(duration) => tokio::time::sleep(*duration).await,
                 // Nothing is read meanwhile, not even whether the other end is still there.
-                Step::Hold => drop(released.wait_for(|count| *count > 0).await),
+                Step::Hold(wanted) => drop(released.wait_for(|count| count >= wanted).await),
                 Step::Never => return Err(self.is_gone().await),
                 Step::Reset => {
                     socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();

@@ -15,8 +15,8 @@ pub(super) enum Step {
     /// Writes so many bytes of the pattern.
     Pattern(u64),
     Wait(Duration),
-    /// Waits for [`Origin::release`].
-    Hold,
+    /// Waits for so many of [`Origin::release`].
+    Hold(usize),
     /// Waits until the other end goes away.
     Never,
     /// Closes with a reset.
@@ -88,12 +88,17 @@ impl Reply {
 
     /// And then waits for [`Origin::release`].
     pub(crate) fn hold(self) -> Self {
-        self.step(Step::Hold)
+        self.hold_until(1)
+    }
+
+    /// And then waits for so many of [`Origin::release`] in all.
+    pub(crate) fn hold_until(self, count: usize) -> Self {
+        self.step(Step::Hold(count))
     }
 
     /// And then waits for [`Origin::release`], before anything else is said.
     pub(crate) fn held(mut self) -> Self {
-        self.0.insert(1, Step::Hold);
+        self.0.insert(1, Step::Hold(1));
         self
     }
 
