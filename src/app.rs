@@ -74,7 +74,8 @@ impl App {
         let admin = config.admin_listen.map(|address| bind("admin-listen", address)).transpose()?;
         let (clients, upstream) = (config.server.max_connections, config.forward.max_connections);
         let shortage = Descriptors::claim().shortage(clients, upstream);
-        let notes = config.warnings().into_iter().chain(shortage).collect();
+        let complaint = config.server.tls.as_ref().and_then(|tls| tls.complaint(&clock));
+        let notes = config.warnings().into_iter().chain(shortage).chain(complaint).collect();
         Ok(Self { config, clock, issuers, data, health, admin, notes })
     }
 
@@ -125,6 +126,9 @@ impl App {
                 };
                 control.spawn(admin::serve(listener, view));
             }
+        }
+        if let Some(tls) = &self.config.server.tls {
+            control.spawn(Arc::clone(tls).watch(self.clock.clone()));
         }
         let log = AccessLog::start(&self.config.telemetry, Box::new(io::stdout()))?;
         let make = MakeGateway { config: Arc::new(self.config), issuers, clock: self.clock, log, metrics, places };

@@ -154,6 +154,24 @@ pub struct ListenFlags {
     /// Where requests are taken [default: 0.0.0.0:4180]: `[::]:4180` (IPv4 too), `unix:/PATH`, or `fd:3` from systemd
     #[arg(long, env = "CLAIMGATE_LISTEN", value_name = "ADDR|unix:PATH|fd:N")]
     pub listen: Option<String>,
+    /// The certificate chain for TLS, in PEM; read again when it changes [default: no TLS]
+    #[arg(long, env = "CLAIMGATE_TLS_CERT_FILE", value_name = "FILE")]
+    pub tls_cert_file: Option<String>,
+    /// Its private key, in PEM
+    #[arg(long, env = "CLAIMGATE_TLS_KEY_FILE", value_name = "FILE", alias = "tls-private-key-file")]
+    pub tls_key_file: Option<String>,
+    /// The oldest version of TLS: 1.2 or 1.3 [default: 1.2]
+    #[arg(long, env = "CLAIMGATE_TLS_MIN_VERSION", value_name = "VERSION")]
+    pub tls_min_version: Option<String>,
+    /// CA certificates, in PEM: clients then need a certificate of one of them
+    #[arg(long, env = "CLAIMGATE_TLS_CLIENT_CA_FILE", value_name = "FILE", alias = "client-ca-file")]
+    pub tls_client_ca_file: Option<String>,
+    /// How often these files are looked at [default: 5s]
+    #[arg(long, env = "CLAIMGATE_TLS_RELOAD_INTERVAL", value_name = "DURATION")]
+    pub tls_reload_interval: Option<String>,
+    /// Every connection begins with a PROXY header, v1 or v2, of a --trusted-proxy
+    #[arg(long, env = "CLAIMGATE_PROXY_PROTOCOL", value_parser = BoolishValueParser::new())]
+    pub proxy_protocol: bool,
     /// Where the kubelet asks: /livez, /readyz, /startupz [default: off]
     #[arg(long, env = "CLAIMGATE_HEALTH_LISTEN", value_name = "ADDR|OFF")]
     pub health_listen: Option<String>,

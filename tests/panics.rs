@@ -47,6 +47,8 @@ fn settings(listen: Listen) -> Settings {
     let limit = Duration::from_secs(10);
     Settings {
         listen,
+        tls: None,
+        proxy_protocol: None,
         workers: NonZeroUsize::MIN,
         max_connections: 10,
         header_timeout: limit,

@@ -30,7 +30,7 @@ const ARROWS: [(&str, &[&str]); 23] = [
     ("forward", &["policy", "denial", "clock", "deadline", "counter", "peer", "interim"]),
     ("respond", &["denial"]),
     ("gateway", &["token", "policy", "forward", "respond", "telemetry", "denial", "clock", "peer", "interim"]),
-    ("server", &["denial", "deadline", "counter", "peer", "interim"]),
+    ("server", &["denial", "deadline", "counter", "peer", "clock", "interim"]),
     ("admin", &["server", "readiness", "telemetry", "issuer", "denial", "clock"]),
 ];
 

@@ -75,7 +75,7 @@ impl Config {
         let claims_headers = claims_headers(flags, &mistakes);
         let stream_idle_timeout = stream_idle_timeout(flags, &mistakes);
         let trusted_proxies = server::trusted_proxies(flags, &mistakes);
-        let server = server::settings(flags, stream_idle_timeout, &mistakes);
+        let server = server::settings(flags, &trusted_proxies, stream_idle_timeout, &mistakes);
         let expectations = expectations(flags, &mistakes);
         let listen = &flags.listen;
         let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, 9180));

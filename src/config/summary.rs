@@ -1,6 +1,7 @@
 //! The effective settings in one line, each under the name of its flag.
 
 use std::fmt::{Display, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use url::Position;
@@ -8,6 +9,7 @@ use url::Position;
 use super::Config;
 use crate::forward::{ForwardToken, StreamExpiry};
 use crate::jose::AlgorithmSet;
+use crate::server::TlsVersion;
 use crate::telemetry::LogFormat;
 use crate::telemetry::access_log::Mode;
 use crate::token::claims_headers::ClaimsFormat;
@@ -21,6 +23,7 @@ pub(super) fn of(config: &Config) -> String {
     origin(config, &mut line);
     tokens(config, &mut line);
     claims(config, &mut line);
+    listener(config, &mut line);
     limits(config, &mut line);
     line.0
 }
@@ -83,6 +86,28 @@ fn claims(config: &Config, line: &mut Line) {
     );
     line.tell("claim_header", list(claims.claim_headers.iter().map(|one| format!("{}={}", one.claim, one.header))));
     line.tell("claims_header_max", claims.max_size);
+}
+
+fn listener(config: &Config, line: &mut Line) {
+    let server = &config.server;
+    let tls = server.tls.as_ref().map(|tls| tls.settings());
+    let path =
+        |path: Option<&PathBuf>| path.map_or_else(|| "off".to_owned(), |path| path.to_string_lossy().into_owned());
+    line.tell("tls_cert_file", path(tls.map(|tls| &tls.cert_file)));
+    line.tell("tls_key_file", path(tls.map(|tls| &tls.key_file)));
+    line.tell("tls_client_ca_file", path(tls.and_then(|tls| tls.client_ca_file.as_ref())));
+    line.tell(
+        "tls_min_version",
+        tls.map_or("off", |tls| match tls.min_version {
+            TlsVersion::Tls12 => "1.2",
+            TlsVersion::Tls13 => "1.3",
+        }),
+    );
+    match tls {
+        Some(tls) => line.time("tls_reload_interval", tls.reload_interval),
+        None => line.tell("tls_reload_interval", "off"),
+    }
+    line.tell("proxy_protocol", server.proxy_protocol.is_some());
 }
 
 fn limits(config: &Config, line: &mut Line) {

@@ -303,7 +303,7 @@ fn switches_in_variables_are_read_as_people_write_them() {
     let switch = |argument: &clap::Arg| matches!(argument.get_action(), clap::ArgAction::SetTrue);
     let command = Flags::command();
     let switches: Vec<_> = command.get_arguments().filter(|argument| switch(argument)).collect();
-    assert_eq!(switches.len(), 2);
+    assert_eq!(switches.len(), 3);
     for argument in switches {
         let parser = argument.get_value_parser();
         assert!(
@@ -332,4 +332,18 @@ fn listeners_are_ports_paths_and_descriptors() {
     assert!(told.contains("104 bytes, and 103 are the most"), "{told}");
     let proxies = with("--trusted-proxy", "unix,::1").unwrap().forward.trusted_proxies;
     assert_eq!(proxies.to_string(), "::1/128,unix");
+}
+
+#[test]
+fn nothing_of_tls_stands_alone() {
+    for (flag, value, fix) in [
+        ("--tls-min-version", "1.1", "it must be 1.2 or 1.3"),
+        ("--tls-reload-interval", "0s", "from 10ms to 1day"),
+        ("--tls-client-ca-file", "/nonexistent", "give --tls-cert-file too"),
+        ("--tls-key-file", "/nonexistent", "give --tls-cert-file too"),
+        ("--tls-cert-file", "/nonexistent", "give --tls-key-file too"),
+    ] {
+        let told = with(flag, value).map(|config| config.summary()).unwrap_err();
+        assert!(told.contains(fix), "{flag}: {told}");
+    }
 }

@@ -1,4 +1,4 @@
-//! One client connection: from accept to close.
+//! One client connection: from its first head to close.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -16,15 +16,18 @@ use hyper::service::service_fn;
 use super::Handler;
 use super::http2;
 use super::io::{ClientIo, Connection, Pause};
+use super::preamble::Opened;
 use super::shutdown::{Stage, Watch};
-use super::stream::Stream;
 use super::worker::Worker;
 use crate::peer::Peer;
 
 /// Serves one connection until it closes.
-pub(super) async fn serve<H: Handler>(stream: Stream, peer: Peer, worker: Rc<Worker<H>>) {
-    let peer = Rc::new(peer);
-    let connection = Rc::new(worker.connection(stream));
+pub(super) async fn serve<H: Handler>(opened: Opened, worker: Rc<Worker<H>>) {
+    let peer = Rc::new(opened.peer);
+    let connection = Rc::new(worker.connection(opened.stream, opened.deadline));
+    if let Some(denial) = opened.refusal {
+        connection.refuse(denial);
+    }
     let watch = worker.drain.watch();
     // hyper's buffers are made for a client that has said what it wants: one that is silent, at first or later, or takes
     // its time, goes without.

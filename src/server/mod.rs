@@ -9,13 +9,16 @@ mod http2;
 mod io;
 mod listener;
 mod listening;
+mod preamble;
+mod proxy_protocol;
 mod shutdown;
-#[allow(dead_code, reason = "TLS comes next")]
 mod stream;
+mod tls;
 mod wire;
 mod worker;
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -26,16 +29,21 @@ use hyper::body::Incoming;
 pub use self::descriptors::Descriptors;
 pub use self::listener::{Connections, Ended, Server};
 pub use self::listening::{Listen, Listening, bind};
+pub use self::tls::{Tls, TlsFile, TlsSettings, TlsVersion, UnusableFile};
 use crate::deadline::Deadlines;
 use crate::denial::Denial;
 use crate::interim::Interim;
-use crate::peer::Peer;
+use crate::peer::{Peer, TrustedProxies};
 
 /// Where to listen, with how many threads, and how long a client may take.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Where.
     pub listen: Listen,
+    /// TLS towards clients; `None` for HTTP in the clear.
+    pub tls: Option<Arc<Tls>>,
+    /// Who begins each connection with a PROXY header; `None` for no such header.
+    pub proxy_protocol: Option<TrustedProxies>,
     /// How many worker threads.
     pub workers: NonZeroUsize,
     /// The most connections at a time, over all workers.

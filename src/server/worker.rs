@@ -9,13 +9,15 @@ use std::thread;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::io::{Connection, Limits, Scratch};
 use super::listening::Released;
+use super::preamble::Preamble;
 use super::shutdown::{Drain, Stage};
 use super::stream::Stream;
 use super::{Handler, MakeHandler, Settings, connection};
-use crate::deadline::Deadlines;
+use crate::deadline::{Deadline, Deadlines};
 use crate::peer::Peer;
 
 /// What one read may bring: more than a head, and a body in few system calls.
@@ -29,12 +31,13 @@ pub(super) struct Worker<H> {
     pub(super) max_head: usize,
     deadlines: Deadlines,
     limits: Limits,
+    preamble: Preamble,
 }
 
 impl<H> Worker<H> {
     /// The state of a connection that has just been accepted.
-    pub(super) fn connection(&self, stream: Stream) -> Connection {
-        Connection::new(stream, Rc::clone(&self.scratch), self.max_head, self.deadlines.deadline(), self.limits)
+    pub(super) fn connection(&self, stream: Stream, deadline: Deadline) -> Connection {
+        Connection::new(stream, Rc::clone(&self.scratch), self.max_head, deadline, self.limits)
     }
 }
 
@@ -164,6 +167,7 @@ impl Thread {
                 write: self.settings.stream_idle_timeout,
             },
             deadlines,
+            preamble: Preamble { proxy_protocol: self.settings.proxy_protocol, tls: self.settings.tls },
         });
         let mut connections = JoinSet::new();
         while worker.drain.stage() < Stage::CloseIdle || !connections.is_empty() {
@@ -190,7 +194,13 @@ impl Thread {
 
 async fn serve<H: Handler>(stream: Released, peer: Peer, worker: Rc<Worker<H>>, load: Loaded) {
     match stream.register() {
-        Ok(socket) => connection::serve(Stream::Plain(socket), peer, worker).await,
+        Ok(socket) => {
+            let deadline = worker.deadlines.deadline();
+            deadline.arm(Instant::now() + worker.limits.header);
+            if let Some(opened) = worker.preamble.pass(socket, peer, deadline, &worker.drain).await {
+                connection::serve(opened, worker).await;
+            }
+        }
         Err(error) => tracing::warn!(%error, "a connection could not be registered"),
     }
     drop(load);

@@ -36,7 +36,7 @@ fn every_flag_has_its_variable() {
 
 #[test]
 fn every_flag_in_the_documentation_exists() {
-    let pages = ["README.md", "docs/limits.md", "docs/metrics.md", "docs/scale.md"];
+    let pages = ["README.md", "docs/limits.md", "docs/listener.md", "docs/metrics.md", "docs/scale.md"];
     let documentation = pages.map(|page| std::fs::read_to_string(page).unwrap()).concat();
     let command = Flags::command();
     let known: Vec<_> = command.get_arguments().filter_map(clap::Arg::get_long).collect();

@@ -121,6 +121,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         Self { stream, buffer: BytesMut::new(), patience: PATIENCE, was_reset: false }
     }
 
+    /// The stream itself.
+    pub(crate) fn stream(&self) -> &S {
+        &self.stream
+    }
+
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         patiently("send", self.stream.write_all(bytes.as_ref())).await.unwrap();
     }

@@ -1,5 +1,6 @@
 //! A real issuer, a real origin, a gate and a client that shows every byte: all on port 0.
 
+pub(crate) mod authority;
 pub(crate) mod binary;
 pub(crate) mod certificate;
 pub(crate) mod client;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+pub(crate) use self::authority::{Authority, Secret};
 pub(crate) use self::binary::Binary;
 pub(crate) use self::certificate::Certificate;
 pub(crate) use self::client::{Client, Response};

@@ -75,9 +75,8 @@ enum Phase {
 }
 
 impl Connection {
-    /// A connection that has just been accepted: its first head is awaited.
+    /// A connection whose first head is awaited, until `deadline`.
     pub(super) fn new(stream: Stream, scratch: Scratch, max_head: usize, deadline: Deadline, limits: Limits) -> Self {
-        deadline.arm(Instant::now() + limits.header);
         Self {
             stream: RefCell::new(stream),
             scratch,
@@ -93,6 +92,12 @@ impl Connection {
             owes_the_end: Cell::new(false),
             interim: Interim::default(),
         }
+    }
+
+    /// Answers with this, whatever is asked.
+    pub(super) fn refuse(&self, denial: Denial) {
+        self.wire.borrow_mut().refuse();
+        *self.refusal.borrow_mut() = Some(denial);
     }
 
     /// A request begins; why it is refused, when its head was.
