@@ -97,6 +97,32 @@ async fn a_client_that_does_not_read_its_answer_over_tls_is_let_go() {
     eventually("the origin is let go", async || house.house.origin.abandoned() == 1).await;
 }
 
+/// TLS keeps back what the kernel does not take; a unix socket takes some 200 KiB.
+#[tokio::test]
+async fn an_answer_that_is_read_late_arrives_to_its_last_byte() {
+    let path = std::env::temp_dir().join(format!("claimgate-{:08x}.sock", fastrand::u32(..)));
+    let listen = format!("unix:{}", path.display());
+    let house = TlsHouse::start(&["--workers", "1", "--listen", &listen]).await;
+    let connect = async || {
+        let stream = tokio::net::UnixStream::connect(&path).await.unwrap();
+        house.authority.client().try_over(stream).await.unwrap()
+    };
+    let mut other = connect().await;
+    for length in (1..=20).map(|number| number * 32 * 1024) {
+        house.house.origin.reply_next([Reply::pattern(length)]);
+        let (mut client, before) = (connect().await, house.house.origin.written());
+        client.send(house.get("")).await;
+        eventually("it is on its way", async || house.house.origin.written() == before + length).await;
+        // What one worker does for another connection, it does after what it can do for this one.
+        for _ in 0..5 {
+            other.send(house.get("")).await;
+            assert_eq!(other.response().await.status, 200);
+        }
+        let response = client.response().await;
+        assert!(response.body.len() as u64 == length && is_pattern(0, &response.body), "{length}");
+    }
+}
+
 #[tokio::test]
 async fn an_answer_cut_by_its_origin_does_not_end_with_a_word() {
     let house = TlsHouse::start(&[]).await;

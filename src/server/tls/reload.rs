@@ -82,3 +82,43 @@ impl Watch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A certificate that vouches for itself, and its key.
+    fn pair() -> (Vec<u8>, Vec<u8>) {
+        let made = rcgen::generate_simple_self_signed(vec!["gate.test".to_owned()]).unwrap();
+        (made.cert.pem().into_bytes(), made.signing_key.serialize_pem().into_bytes())
+    }
+
+    fn contents(cert: &[u8], key: &[u8]) -> Contents {
+        Contents { cert: Ok(cert.to_vec()), key: Ok(key.to_vec()), client_ca: None }
+    }
+
+    /// What a look at each brings, one after the other.
+    fn looks(watch: &mut Watch, seen: &[&Contents]) -> Vec<&'static str> {
+        let look = |contents: &&Contents| match watch.look(contents, TlsVersion::Tls12) {
+            Seen::Nothing => "nothing",
+            Seen::New(_) => "new",
+            Seen::Bad(_) => "bad",
+        };
+        seen.iter().map(look).collect()
+    }
+
+    #[test]
+    fn what_is_bad_is_told_once_it_lasts_and_not_again() {
+        let ((cert, key), (other_cert, other_key)) = (pair(), pair());
+        let (good, other) = (contents(&cert, &key), contents(&other_cert, &other_key));
+        let (torn, half) = (contents(&other_cert, &key), contents(&other_cert[..100], &other_key));
+        let mut watch = Watch { good: good.digest(), bad: None };
+        // In the middle of a change.
+        assert_eq!(looks(&mut watch, &[&good, &torn, &other, &other]), ["nothing", "nothing", "new", "nothing"]);
+        assert_eq!(looks(&mut watch, &[&torn, &torn, &torn, &torn]), ["nothing", "bad", "nothing", "nothing"]);
+        assert_eq!(looks(&mut watch, &[&half, &half, &half]), ["nothing", "bad", "nothing"]);
+        // As it was before: nothing to take up, and told anew when it is bad again.
+        assert_eq!(looks(&mut watch, &[&other, &half, &half]), ["nothing", "nothing", "bad"]);
+        assert_eq!(looks(&mut watch, &[&good]), ["new"]);
+    }
+}
