@@ -10,6 +10,7 @@ mod faults;
 mod forwarding;
 mod hardening;
 mod headers;
+mod http2;
 mod listener;
 mod metrics;
 mod outage;

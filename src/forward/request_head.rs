@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::BytesMut;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Uri, Version, request};
+use http_body::Body;
 
 use super::hop_by_hop::{Nominated, announced_trailers, is_framing_or_routing, is_hop_by_hop, takes_trailers};
 use super::identity::{IdentityNames, fold};
@@ -69,13 +70,17 @@ impl HeadWriter {
     }
 
     /// The head for the origin, written afresh: nothing of ours can be in it before we put it there.
-    pub(super) fn write<B>(
+    pub(super) fn write<B: Body>(
         &self,
         head: &request::Parts,
         body: B,
         permit: &Permit,
         inbound: &Inbound<'_>,
     ) -> Result<Request<B>, Denial> {
+        // HTTP/2 frames it by itself.
+        let is_of_unknown_length = head.version == Version::HTTP_2
+            && !body.is_end_stream()
+            && !head.headers.contains_key(header::CONTENT_LENGTH);
         let mut request = Request::new(body);
         *request.method_mut() = head.method.clone();
         *request.uri_mut() = origin_form(&head.uri)?;
@@ -85,7 +90,7 @@ impl HeadWriter {
         let host = self.host(head)?;
         headers.insert(header::HOST, host.clone());
         let seen = self.copy(&head.headers, headers, inbound);
-        if seen.is_chunked {
+        if seen.is_chunked || is_of_unknown_length {
             // hyper would take a GET or HEAD of unknown length for one without a body, and drop what there is.
             headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }

@@ -6,6 +6,7 @@ pub(crate) mod certificate;
 pub(crate) mod client;
 pub(crate) mod exposition;
 pub(crate) mod gate;
+pub(crate) mod http2;
 pub(crate) mod issuer;
 pub(crate) mod key;
 pub(crate) mod origin;

@@ -1,0 +1,5 @@
+//! HTTP/2 towards the clients.
+
+mod floods;
+mod limits;
+mod requests;
