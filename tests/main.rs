@@ -11,6 +11,7 @@ mod forwarding;
 mod hardening;
 mod headers;
 mod http2;
+mod hostile;
 mod listener;
 mod metrics;
 mod outage;
