@@ -8,6 +8,7 @@ mod credentials;
 mod denials;
 mod faults;
 mod forwarding;
+mod grpc;
 mod hardening;
 mod headers;
 mod http2;

@@ -87,8 +87,9 @@ impl RequestBody {
         let waiting = self.idle.get_or_insert_with(|| {
             Box::new(Waiting { deadline: self.exchange.deadline().another(), pace: Pace::new(now) })
         });
-        if let Some(moved) = self.exchange.moved() {
-            waiting.pace.receive(moved);
+        if self.exchange.is_answered_call() {
+            // It is the response that stands still, or not.
+            waiting.pace.receive(now);
         }
         match waiting.pace.check(now, self.received, limits) {
             Err(cut) => Some(cut),

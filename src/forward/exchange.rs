@@ -56,6 +56,8 @@ struct Call {
     ends: Option<Ends>,
     /// When something last came from either side.
     moved: Cell<Instant>,
+    /// The response has begun: it has the limits from here on.
+    is_answered: Cell<bool>,
 }
 
 impl Exchange {
@@ -65,9 +67,11 @@ impl Exchange {
 
     /// One that is a gRPC call.
     pub(super) fn call(deadline: Deadline, limits: Limits, ends: Option<Ends>) -> Self {
-        let call = Box::new(Call { ends, moved: Cell::new(Instant::now()) });
+        let call = Box::new(Call { ends, moved: Cell::new(Instant::now()), is_answered: Cell::new(false) });
         let exchange = Self { call: Some(call), ..Self::new(deadline, grpc::limits(limits)) };
-        exchange.disarm();
+        if let Some(ends) = ends {
+            exchange.deadline.arm(ends.at);
+        }
         exchange
     }
 
@@ -117,15 +121,39 @@ impl Exchange {
         &self.deadline
     }
 
+    /// The response begins.
+    pub(super) fn answered(&self) {
+        self.deadline.disarm();
+        if let Some(call) = &self.call {
+            call.is_answered.set(true);
+        }
+    }
+
+    /// Whether it is a call whose response has begun.
+    pub(super) fn is_answered_call(&self) -> bool {
+        self.call.as_ref().is_some_and(|call| call.is_answered.get())
+    }
+
+    /// When a call without a response ends.
+    fn end(&self) -> Option<Instant> {
+        let call = self.call.as_ref().filter(|call| !call.is_answered.get())?;
+        Some(call.ends?.at)
+    }
+
     fn arm(&self, at: Instant) {
-        self.deadline.arm(self.ends().map_or(at, |ends| at.min(ends.at)));
+        match self.end() {
+            None => self.deadline.arm(at),
+            // Armed anew, it would not elapse.
+            Some(end) if end <= Instant::now() => {}
+            Some(end) => self.deadline.arm(at.min(end)),
+        }
     }
 
     /// The origin's time does not pass.
     pub(super) fn disarm(&self) {
-        match self.ends() {
+        match self.end() {
             None => self.deadline.disarm(),
-            Some(ends) => self.deadline.arm(ends.at),
+            Some(end) => self.arm(end),
         }
     }
 

@@ -169,7 +169,7 @@ impl Upstream {
             }
         };
         let (response, lease) = limited.await.map_err(|denial| explain(denial, &exchange, self.limits))?;
-        exchange.deadline().disarm();
+        exchange.answered();
         let response = response_head::filter(response)?;
         let ends = exchange.ends().or_else(|| self.stream_ends(&response, &permit, &inbound));
         Ok(response.map(|body| ResponseBody::new(body, lease, exchange, ends)))

@@ -1,10 +1,12 @@
 //! A stream of events ends when its token does; nothing else that has begun does.
 
 use claimgate::clock::NumericDate;
+use h2::Reason;
 
 use super::{EVENT, EVENTS, LastMoment};
+use crate::support::caller::End;
 use crate::support::origin::is_pattern;
-use crate::support::{Binary, Client, Exposition, Gate, Issuer, Origin, Reply, client, eventually, now};
+use crate::support::{Binary, Caller, Client, Exposition, Gate, Issuer, Origin, Reply, client, eventually, now};
 
 const CUT: &str = r#"claimgate_responses_cut_total{cause="token_expired"}"#;
 
@@ -34,6 +36,25 @@ async fn a_stream_of_events_ends_without_its_last_chunk_when_its_token_does() {
     eventually("the origin is let go", async || house.origin.open() == 0).await;
     let count = async || Exposition::scrape(house.gate.admin_addr()).await.find(CUT);
     eventually("each is counted", async || count().await == Some(4.0)).await;
+}
+
+#[tokio::test]
+async fn over_http_2_it_is_reset_as_cancelled() {
+    let house = LastMoment::of_a_token(&[]).await;
+    house.origin.reply_at("/events", events());
+    house.origin.reply_at("/download", Reply::new(200, &[], "whole"));
+    let caller = Caller::connect(house.gate.addr()).await;
+    let get = |path: &str| {
+        let request = http::Request::get(format!("http://gate.test{path}"));
+        request.header("authorization", format!("Bearer {}", house.token)).body(()).unwrap()
+    };
+    let mut stream = caller.begin(get("/events"), true).await;
+    let mut answer = stream.answer().await;
+    assert_eq!(answer.end().await, (b"data: 1\n\n".to_vec(), End::Reset(Reason::CANCEL)));
+    eventually("the origin is let go", async || house.origin.open() == 0).await;
+    // The connection goes on.
+    let mut answer = caller.begin(get("/download"), true).await.answer().await;
+    assert_eq!(answer.end().await, (b"whole".to_vec(), End::Trailers(Vec::new())));
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! What an origin says before its answer (RFC 9110 §15.2) goes on to HTTP/1.1 clients, and to them alone.
 
 use crate::support::origin::is_pattern;
-use crate::support::{Client, House, Reply, client};
+use crate::support::{Caller, Client, House, Reply, client};
 
 const HINTS: &str =
     "HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\nLink: </b>\r\nConnection: X-Hop\r\nX-Hop: 1\r\n\r\n";
@@ -111,4 +111,14 @@ async fn a_flood_of_hints_is_heard_in_part_and_does_not_spoil_the_answer() {
         let response = client.response().await;
         assert_eq!((response.status, response.interim.len(), &*response.text()), (200, expected, "ok"));
     }
+}
+
+#[tokio::test]
+async fn a_client_of_http_2_gets_no_hints_and_its_answer_whole() {
+    let house = House::start(&OPEN).await;
+    house.origin.reply(Reply::raw([HINTS, OK].concat()));
+    let caller = Caller::connect(house.gate.addr()).await;
+    let mut call = caller.begin(http::Request::get("http://gate.test/").body(()).unwrap(), true).await;
+    let mut answer = call.answer().await;
+    assert_eq!((answer.status, answer.end().await.0), (200, b"ok".to_vec()));
 }

@@ -14,16 +14,16 @@ const EVENTS: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTran
 const EVENT: &str = "9\r\ndata: 1\n\n\r\n";
 
 /// A house in the last second of its token, which is accepted for the leeway beyond its `exp`.
-struct LastMoment {
-    origin: Origin,
-    gate: Gate,
+pub(crate) struct LastMoment {
+    pub(crate) origin: Origin,
+    pub(crate) gate: Gate,
     clock: Clock,
-    token: String,
+    pub(crate) token: String,
     exp: f64,
 }
 
 impl LastMoment {
-    async fn of_a_token(flags: &[&str]) -> Self {
+    pub(crate) async fn of_a_token(flags: &[&str]) -> Self {
         const LEEWAY: f64 = 30.0;
         let (issuer, origin) = (Issuer::start(), Origin::start());
         let exp = Clock::system().now().as_seconds().floor() + 300.0;

@@ -4,7 +4,8 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::support::{Client, Gate, House, Issuer, Origin, Reply, client};
+use crate::support::caller::End;
+use crate::support::{Caller, Client, Gate, House, Issuer, Origin, Reply, client};
 
 const PIECES: usize = 50;
 const OPEN: [&str; 2] = ["--skip-auth-route", "/*"];
@@ -77,5 +78,26 @@ async fn each_piece_of_a_request_is_answered_before_the_next_one_is_sent() {
     client.send("0\r\n\r\n").await;
     assert_eq!(client.bytes(5).await, b"0\r\n\r\n");
     drop((client, gate));
+    echo.await.unwrap();
+}
+
+#[tokio::test]
+async fn each_piece_goes_on_over_http_2_as_well_in_both_directions() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let upstream = format!("http://{}", listener.local_addr().unwrap());
+    let (issuer, unused) = (Issuer::start(), Origin::start());
+    let gate = Gate::start(&issuer, &unused, &[&OPEN[..], &["--upstream", &upstream]].concat());
+    let echo = tokio::spawn(echo(listener));
+    let caller = Caller::connect(gate.addr()).await;
+    let mut call = caller.begin(http::Request::post("http://gate.test/").body(()).unwrap(), false).await;
+    call.send(piece(0));
+    let mut answer = call.answer().await;
+    for number in 1..=PIECES {
+        assert_eq!(answer.bytes(piece(number - 1).len()).await, piece(number - 1).as_bytes());
+        call.send(piece(number));
+    }
+    call.sending.send_data(bytes::Bytes::new(), true).unwrap();
+    assert_eq!(answer.end().await, (piece(PIECES).into_bytes(), End::Trailers(Vec::new())));
+    drop((caller, gate));
     echo.await.unwrap();
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod authority;
 pub(crate) mod binary;
+pub(crate) mod caller;
 pub(crate) mod certificate;
 pub(crate) mod client;
 pub(crate) mod exposition;
@@ -19,6 +20,7 @@ use tokio::time::Instant;
 
 pub(crate) use self::authority::{Authority, Secret};
 pub(crate) use self::binary::Binary;
+pub(crate) use self::caller::Caller;
 pub(crate) use self::certificate::Certificate;
 pub(crate) use self::client::{Client, Response};
 pub(crate) use self::exposition::Exposition;
