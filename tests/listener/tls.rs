@@ -4,6 +4,7 @@ use rustls::ProtocolVersion;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::authority::{Identity, connect};
+use crate::support::http2::{self, Http2};
 use crate::support::origin::{is_pattern, pattern};
 use crate::support::{Authority, Binary, Client, Exposition, House, Reply, Secret, client, eventually, patiently};
 
@@ -49,6 +50,21 @@ async fn requests_come_over_tls_and_the_origin_is_told() {
     }
     client.send(client::request("GET", "/", None, "")).await;
     assert_eq!(client.response().await.denial().reason, "token_missing");
+}
+
+#[tokio::test]
+async fn a_client_that_speaks_http_2_does_so_over_tls() {
+    let house = TlsHouse::start(&[]).await;
+    for alpn in [&[&b"h2"[..], b"http/1.1"][..], &[b"http/1.1", b"h2"], &[b"h2"]] {
+        let client = house.authority.client_of(None, alpn).connect(house.house.gate.addr()).await;
+        assert_eq!(client.stream().get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+        let mut client = Http2::over(client.into_stream()).await;
+        let request = http2::get("/", Some(&house.house.issuer.token().sign()));
+        assert_eq!(client.exchange(request).await.status, 200);
+        let seen = house.house.origin.last();
+        assert_eq!((seen.header("x-forwarded-proto"), seen.header("via")), (Some("https"), Some("2.0 claimgate")));
+        assert_eq!(http2::reason(&client.exchange(http2::get("/", None)).await), "token_missing");
+    }
 }
 
 #[tokio::test]

@@ -126,6 +126,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         &self.stream
     }
 
+    /// The stream itself, of which nothing has been read.
+    pub(crate) fn into_stream(self) -> S {
+        self.stream
+    }
+
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         patiently("send", self.stream.write_all(bytes.as_ref())).await.unwrap();
     }

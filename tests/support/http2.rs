@@ -6,7 +6,7 @@ use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{RecvStream, SendStream};
 use http::{HeaderMap, Request};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
@@ -48,6 +48,18 @@ impl Http2 {
     pub(crate) async fn connect_with(addr: SocketAddr, builder: &h2::client::Builder) -> Self {
         let stream = patiently("connect", TcpStream::connect(addr)).await.unwrap();
         stream.set_nodelay(true).unwrap();
+        Self::begin_over(stream, builder).await
+    }
+
+    /// Over a stream that is there already.
+    pub(crate) async fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
+        Self::begin_over(stream, &h2::client::Builder::new()).await
+    }
+
+    async fn begin_over(
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        builder: &h2::client::Builder,
+    ) -> Self {
         let (sender, connection) = patiently("handshake", builder.handshake(stream)).await.unwrap();
         Self { sender, driver: tokio::spawn(connection) }
     }

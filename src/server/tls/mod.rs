@@ -19,10 +19,11 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
 use rustls::{CertificateError, Error, InconsistentKeys, RootCertStore, ServerConfig, SupportedProtocolVersion};
 
+use super::stream::H2;
 use crate::clock::{Clock, NumericDate};
 
 /// What is spoken above TLS, by preference (RFC 7301).
-const ALPN: [&[u8]; 1] = [b"http/1.1"];
+const ALPN: [&[u8]; 2] = [H2, b"http/1.1"];
 
 /// Where the keys are, and what is accepted.
 #[derive(Clone, Debug)]
