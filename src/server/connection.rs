@@ -21,13 +21,17 @@ use super::shutdown::{Stage, Watch};
 use super::worker::Worker;
 use crate::peer::Peer;
 
-/// Serves one connection until it closes.
-pub(super) async fn serve<H: Handler>(opened: Opened, worker: Rc<Worker<H>>) {
-    let peer = Rc::new(opened.peer);
-    let connection = Rc::new(worker.connection(opened.stream, opened.deadline));
+/// One connection's state, and who is at its other end.
+pub(super) fn open<H>(opened: Opened, worker: &Worker<H>) -> (Rc<Connection>, Rc<Peer>) {
+    let connection = worker.connection(opened.stream, opened.deadline);
     if let Some(denial) = opened.refusal {
         connection.refuse(denial);
     }
+    (Rc::new(connection), Rc::new(opened.peer))
+}
+
+/// Serves one connection until it closes.
+pub(super) async fn serve<H: Handler>(connection: Rc<Connection>, peer: Rc<Peer>, worker: Rc<Worker<H>>) {
     let watch = worker.drain.watch();
     // hyper's buffers are made for a client that has said what it wants: one that is silent, at first or later, or takes
     // its time, goes without.

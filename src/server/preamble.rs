@@ -54,21 +54,27 @@ enum Failed {
 }
 
 impl Preamble {
-    /// Waits for it to pass; `None` when it does not, which the client sees as the end.
-    pub(super) async fn pass(
+    /// Where there is none, the connection; else what [`Preamble::pass`] is to be given.
+    pub(super) fn skip(
         &self,
         socket: Socket,
         peer: Peer,
         deadline: Deadline,
+    ) -> Result<Opened, (Socket, Peer, Deadline)> {
+        if self.proxy_protocol.is_none() && self.tls.is_none() {
+            return Ok(Opened { stream: Stream::Plain(socket), peer, deadline, refusal: None });
+        }
+        Err((socket, peer, deadline))
+    }
+
+    /// Waits for it to pass; `None` when it does not, which the client sees as the end.
+    pub(super) async fn pass(
+        &self,
+        (socket, peer, deadline): (Socket, Peer, Deadline),
         drain: &Rc<Drain>,
     ) -> Option<Opened> {
-        if self.proxy_protocol.is_none() && self.tls.is_none() {
-            return Some(Opened { stream: Stream::Plain(socket), peer, deadline, refusal: None });
-        }
         let shown = peer.to_string();
-        // Large, and soon over.
-        let (stream, peer, refusal) = match within(&deadline, &drain.watch(), Box::pin(self.read(socket, peer))).await?
-        {
+        let (stream, peer, refusal) = match within(&deadline, &drain.watch(), self.read(socket, peer)).await? {
             Ok(read) => read,
             Err(error) => {
                 tracing::debug!(peer = shown, %error, "a connection ended before HTTP began");

@@ -175,7 +175,7 @@ impl Thread {
                 order = self.received.recv() => match order {
                     Some(Order::Serve(stream, peer)) => {
                         let load = Loaded(Arc::clone(&self.load));
-                        connections.spawn_local(serve(stream, peer, Rc::clone(&worker), load));
+                        serve(stream, peer, &worker, load, &mut connections);
                     }
                     Some(Order::Advance(stage)) => worker.drain.advance(stage),
                     None => worker.drain.advance(Stage::Cut),
@@ -192,18 +192,34 @@ impl Thread {
     }
 }
 
-async fn serve<H: Handler>(stream: Released, peer: Peer, worker: Rc<Worker<H>>, load: Loaded) {
-    match stream.register() {
-        Ok(socket) => {
-            let deadline = worker.deadlines.deadline();
-            deadline.arm(Instant::now() + worker.limits.header);
-            if let Some(opened) = worker.preamble.pass(socket, peer, deadline, &worker.drain).await {
-                connection::serve(opened, worker).await;
-            }
+/// Begins to serve a connection. Where HTTP begins at once, its task holds nothing but the connection: every silent one
+/// is that large.
+fn serve<H: Handler>(stream: Released, peer: Peer, worker: &Rc<Worker<H>>, load: Loaded, tasks: &mut JoinSet<()>) {
+    let socket = match stream.register() {
+        Ok(socket) => socket,
+        Err(error) => return tracing::warn!(%error, "a connection could not be registered"),
+    };
+    let deadline = worker.deadlines.deadline();
+    deadline.arm(Instant::now() + worker.limits.header);
+    let worker = Rc::clone(worker);
+    match worker.preamble.skip(socket, peer, deadline) {
+        Ok(opened) => {
+            let (connection, peer) = connection::open(opened, &worker);
+            tasks.spawn_local(async move {
+                connection::serve(connection, peer, worker).await;
+                drop(load);
+            });
         }
-        Err(error) => tracing::warn!(%error, "a connection could not be registered"),
+        Err(waiting) => {
+            tasks.spawn_local(async move {
+                if let Some(opened) = Box::pin(worker.preamble.pass(waiting, &worker.drain)).await {
+                    let (connection, peer) = connection::open(opened, &worker);
+                    connection::serve(connection, peer, worker).await;
+                }
+                drop(load);
+            });
+        }
     }
-    drop(load);
 }
 
 /// One connection in the count, however it ends.
