@@ -17,6 +17,7 @@ use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKe
 use aws_lc_rs::rand;
 use quick_cache::unsync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+use zeroize::Zeroizing;
 
 use super::verifier::AccessToken;
 use crate::clock::NumericDate;
@@ -163,9 +164,9 @@ where
 }
 
 fn random_key() -> Option<LessSafeKey> {
-    let mut key = [0; 16];
-    rand::fill(&mut key).ok()?;
-    UnboundKey::new(&AES_128_GCM, &key).ok().map(LessSafeKey::new)
+    let mut key = Zeroizing::new([0; 16]);
+    rand::fill(&mut *key).ok()?;
+    UnboundKey::new(&AES_128_GCM, &*key).ok().map(LessSafeKey::new)
 }
 
 /// Whether the same token gets the same answer from the same keys, whatever the time.
