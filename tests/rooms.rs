@@ -121,7 +121,7 @@ fn the_scanner_sees_what_it_is_there_to_see() {
     assert_eq!(functions(&lines), [("a".to_owned(), 3), ("c".to_owned(), 1)]);
 }
 
-fn rust_files(folder: &str) -> Vec<PathBuf> {
+pub(crate) fn rust_files(folder: &str) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let mut folders = vec![PathBuf::from(folder)];
     while let Some(folder) = folders.pop() {

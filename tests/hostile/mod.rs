@@ -7,6 +7,7 @@ mod aliases;
 mod audiences;
 mod chunks;
 mod claims_to_headers;
+mod documents;
 mod ecdsa;
 mod encodings;
 mod heads;
