@@ -122,6 +122,7 @@ impl App {
                     issuers: issuers.clone(),
                     notes: self.notes.clone(),
                     metrics: metrics.clone(),
+                    origin: self.config.origin_health.clone(),
                     verbose,
                 };
                 control.spawn(admin::serve(listener, view));

@@ -3,7 +3,7 @@
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand};
 
-const USAGE: &str = "claimgate --upstream URL --issuer URL [--audience AUD] [OPTIONS]\n       claimgate demo";
+const USAGE: &str = "claimgate --upstream URL --issuer URL [--audience AUD] [OPTIONS]\n       claimgate COMMAND";
 const ENVIRONMENT: &str = "Every flag can be an environment variable: --jwks-url is CLAIMGATE_JWKS_URL. A flag goes \
 before a variable.\nRepeatable flags take comma lists. Durations are such as 300ms, 30s or 5m; sizes such as 16KiB.";
 
@@ -49,6 +49,25 @@ pub struct Flags {
 pub enum Command {
     /// An issuer, an origin and the gate between them on this machine, with curl lines to paste
     Demo,
+    /// Asks the gate beside it whether it is ready; exit code 0 or 1, for probes inside the container
+    Healthcheck(HealthcheckFlags),
+}
+
+/// Whom to ask, and what.
+#[derive(Args, Clone, Debug, Default)]
+pub struct HealthcheckFlags {
+    /// The gate's health listener; asked before the admin listener
+    #[arg(long, env = "CLAIMGATE_HEALTH_LISTEN", value_name = "ADDR|OFF")]
+    pub health_listen: Option<String>,
+    /// The gate's admin listener [default: 127.0.0.1:9180]
+    #[arg(long, env = "CLAIMGATE_ADMIN_LISTEN", value_name = "ADDR|OFF")]
+    pub admin_listen: Option<String>,
+    /// What to ask for: /readyz, /livez or /startupz
+    #[arg(long, value_name = "PATH", default_value = "/readyz")]
+    pub path: String,
+    /// How long it may take
+    #[arg(long, value_name = "DURATION", default_value = "2s")]
+    pub timeout: String,
 }
 
 /// Where requests go.
@@ -97,6 +116,9 @@ pub struct TokenFlags {
     /// CA certificates to trust for the issuer, beside the usual ones (PEM)
     #[arg(long, env = "CLAIMGATE_ISSUER_CA_FILE", value_name = "FILE")]
     pub issuer_ca_file: Option<String>,
+    /// A bearer token for fetching the keys where they are not public, read anew for each fetch
+    #[arg(long, env = "CLAIMGATE_JWKS_BEARER_TOKEN_FILE", value_name = "FILE")]
+    pub jwks_bearer_token_file: Option<String>,
     /// How often an unknown key id may cause a fetch [default: 10s]
     #[arg(long, env = "CLAIMGATE_JWKS_REFRESH_COOLDOWN", value_name = "DURATION")]
     pub jwks_refresh_cooldown: Option<String>,
@@ -175,6 +197,10 @@ pub struct ListenFlags {
     /// Where the kubelet asks: /livez, /readyz, /startupz [default: off]
     #[arg(long, env = "CLAIMGATE_HEALTH_LISTEN", value_name = "ADDR|OFF")]
     pub health_listen: Option<String>,
+    /// What /healthz/origin on the health listener may check at the service: /PATH (GET), tcp, grpc or grpc:SERVICE;
+    /// repeatable
+    #[arg(long, env = "CLAIMGATE_ORIGIN_HEALTH_CHECK", value_name = "CHECK", value_delimiter = ',')]
+    pub origin_health_check: Vec<String>,
     /// The same with ?verbose, and /metrics, for operators; loopback only [default: 127.0.0.1:9180]
     #[arg(long, env = "CLAIMGATE_ADMIN_LISTEN", value_name = "ADDR|OFF")]
     pub admin_listen: Option<String>,

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use claimgate::app::{App, Ended};
 use claimgate::cli::{Command, Flags};
 use claimgate::clock::Clock;
-use claimgate::command::demo;
+use claimgate::command::{demo, healthcheck};
 use claimgate::config::Config;
 use claimgate::telemetry;
 use clap::Parser;
@@ -33,8 +33,12 @@ async fn main() -> ExitCode {
 async fn run(flags: &Flags) -> Result<Ended, (String, u8)> {
     let failed = |error: &dyn std::error::Error| (format!("error: {error}"), 1);
     let shutdown = shutdown().map_err(|error| failed(&error))?;
-    if let Some(Command::Demo) = flags.command {
-        return demo::run(shutdown).await.map_err(|error| failed(&error));
+    match &flags.command {
+        Some(Command::Demo) => return demo::run(shutdown).await.map_err(|error| failed(&error)),
+        Some(Command::Healthcheck(flags)) => {
+            return healthcheck::run(flags).await.map(|()| Ended::Clean).map_err(|error| failed(&error));
+        }
+        None => {}
     }
     let config = Config::resolve(flags).map_err(|mistakes| (mistakes.to_string(), 2))?;
     telemetry::init(&config.telemetry);

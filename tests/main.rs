@@ -18,6 +18,7 @@ mod metrics;
 mod outage;
 mod overload;
 mod panics;
+mod private_keys;
 mod restart;
 mod rooms;
 mod rotation;

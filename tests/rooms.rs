@@ -12,7 +12,7 @@ const ARROWS: [(&str, &[&str]); 23] = [
     ("lib", &[]),
     ("main", &["cli", "config", "app", "command", "telemetry", "clock"]),
     ("cli", &[]),
-    ("config", &["cli", "server", "peer", "issuer", "token", "policy", "forward", "telemetry", "jose"]),
+    ("config", &["cli", "server", "admin", "peer", "issuer", "token", "policy", "forward", "telemetry", "jose"]),
     ("app", &["config", "server", "admin", "gateway", "forward", "policy", "token", "issuer", "telemetry", "readiness", "clock", "denial", "deadline", "peer", "interim"]),
     ("command", &["app", "cli", "config", "jose", "clock", "telemetry"]),
     ("telemetry", &["denial", "clock", "counter"]),

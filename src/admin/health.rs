@@ -9,7 +9,7 @@ use http::uri::Authority;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 
-use super::{View, metrics};
+use super::{View, metrics, origin};
 use crate::issuer::Status;
 
 /// Answers probes.
@@ -21,7 +21,26 @@ pub(super) struct Health {
 }
 
 impl Health {
-    pub(super) fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+    pub(super) async fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+        let response = self.answer_at_once(request);
+        let path_and_query = (request.uri().path(), request.uri().query());
+        match path_and_query {
+            (origin::PATH, Some(query)) if response.status() == StatusCode::NOT_FOUND => self.ask_origin(query).await,
+            _ => response,
+        }
+    }
+
+    async fn ask_origin(&self, query: &str) -> Response<Full<Bytes>> {
+        let Some(check) = self.view.origin.find(query) else {
+            return plain(StatusCode::NOT_FOUND, "this is no --origin-health-check\n".to_owned());
+        };
+        match self.view.origin.run(check).await {
+            Ok(()) => verdict(true, String::new()),
+            Err(cause) => verdict(false, cause + "\n"),
+        }
+    }
+
+    fn answer_at_once<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
         if self.view.verbose && !is_for_this_machine(request) {
             return plain(StatusCode::FORBIDDEN, "this listener answers to a loopback Host only\n".to_owned());
         }
@@ -128,6 +147,7 @@ pub(super) fn plain(status: StatusCode, text: String) -> Response<Full<Bytes>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::OriginHealth;
     use crate::clock::{Clock, NumericDate};
     use crate::issuer::{Failure, Issuer, Report, Settings};
     use crate::readiness::Readiness;
@@ -140,6 +160,7 @@ mod tests {
             issuers: vec![issuer],
             notes: vec!["mind the gap".to_owned()],
             metrics: Metrics::new(NumericDate::EPOCH),
+            origin: OriginHealth { origin: Authority::from_static("127.0.0.1"), checks: Vec::new() },
             verbose,
         };
         Health { view, has_started: AtomicBool::new(false) }
@@ -160,7 +181,8 @@ mod tests {
         let health = health(&readiness, false);
         let latch = readiness.latch();
         let statuses = || {
-            ["/livez", "/readyz", "/startupz"].map(|path| health.answer(&request("GET", path, "x")).status().as_u16())
+            ["/livez", "/readyz", "/startupz"]
+                .map(|path| health.answer_at_once(&request("GET", path, "x")).status().as_u16())
         };
         assert_eq!(statuses(), [200, 503, 503]);
         drop(latch);
@@ -179,7 +201,7 @@ mod tests {
             ("POST", "/livez", 405, Some("GET, HEAD")),
             ("DELETE", "/", 405, Some("GET, HEAD")),
         ] {
-            let response = health.answer(&request(method, target, "x"));
+            let response = health.answer_at_once(&request(method, target, "x"));
             assert_eq!(response.status(), status, "{method} {target}");
             let header = |name| response.headers().get(name).map(|value: &HeaderValue| value.to_str().unwrap());
             assert_eq!((header(header::ALLOW), header(header::CACHE_CONTROL)), (allow, Some("no-store")));
@@ -196,12 +218,13 @@ mod tests {
             (true, "/readyz?verboser", false),
             (false, "/readyz?verbose", false),
         ] {
-            let text = text(health(&readiness, verbose).answer(&request("GET", target, "localhost"))).await;
+            let text = text(health(&readiness, verbose).answer_at_once(&request("GET", target, "localhost"))).await;
             assert_eq!(text.contains("https://issuer.example.com"), shows, "{target}: {text}");
             assert_eq!(text.contains("note: mind the gap"), shows, "{target}: {text}");
         }
         readiness.drain();
-        let text = text(health(&readiness, true).answer(&request("GET", "/readyz?verbose", "[::1]:9180"))).await;
+        let text =
+            text(health(&readiness, true).answer_at_once(&request("GET", "/readyz?verbose", "[::1]:9180"))).await;
         assert!(text.starts_with("draining\n") && text.ends_with("not ready\n"), "{text}");
     }
 
@@ -221,10 +244,10 @@ mod tests {
             ("localhost@evil.example.com", 403),
             ("", 403),
         ] {
-            assert_eq!(health.answer(&request("GET", "/livez", host)).status(), status, "{host}");
+            assert_eq!(health.answer_at_once(&request("GET", "/livez", host)).status(), status, "{host}");
         }
         let without_host = Request::builder().uri("/livez").body(()).unwrap();
-        assert_eq!(health.answer(&without_host).status(), StatusCode::FORBIDDEN);
+        assert_eq!(health.answer_at_once(&without_host).status(), StatusCode::FORBIDDEN);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod health;
 mod metrics;
+mod origin;
 
 use std::convert::Infallible;
 use std::net::TcpListener;
@@ -16,6 +17,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+pub use self::origin::{HealthCheck, InvalidHealthCheck, OriginHealth};
 use crate::issuer::Issuer;
 use crate::readiness::Readiness;
 use crate::telemetry::metrics::Metrics;
@@ -38,6 +40,8 @@ pub struct View {
     pub notes: Vec<String>,
     /// What is counted.
     pub metrics: Metrics,
+    /// How the origin is asked for.
+    pub origin: OriginHealth,
     /// Whether details and metrics are shown, and then only to this machine.
     pub verbose: bool,
 }
@@ -62,8 +66,8 @@ pub async fn serve(listener: TcpListener, view: View) {
         connections.spawn(async move {
             let _place = place;
             let service = service_fn(|request| {
-                let response = health.answer(&request);
-                async { Ok::<_, Infallible>(response) }
+                let health = Arc::clone(&health);
+                async move { Ok::<_, Infallible>(health.answer(&request).await) }
             });
             let mut builder = http1::Builder::new();
             builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);

@@ -1,5 +1,6 @@
 //! From flags to settings: typed, validated, every mistake at once.
 
+mod admin;
 mod environment;
 mod forward;
 mod mistakes;
@@ -11,7 +12,7 @@ mod values;
 
 use std::collections::HashSet;
 use std::io::{IsTerminal, stderr};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::HeaderName;
@@ -19,8 +20,8 @@ use http::HeaderName;
 use self::environment::Environment;
 pub use self::mistakes::ConfigErrors;
 use self::mistakes::Mistakes;
-use crate::cli::Flags;
-use crate::issuer::{self, CacheDir, Roots};
+use crate::cli::{Flags, TokenFlags};
+use crate::issuer::{self, BearerTokenFile, CacheDir, Roots};
 use crate::jose::{Algorithm, AlgorithmSet};
 use crate::policy;
 use crate::telemetry::access_log::Mode;
@@ -53,6 +54,8 @@ pub struct Config {
     pub health_listen: Option<SocketAddr>,
     /// Where operators ask.
     pub admin_listen: Option<SocketAddr>,
+    /// How the kubelet asks for the origin, which it cannot reach itself.
+    pub origin_health: crate::admin::OriginHealth,
     /// What in the environment may surprise.
     surprises: Vec<String>,
 }
@@ -77,15 +80,13 @@ impl Config {
         let trusted_proxies = server::trusted_proxies(flags, &mistakes);
         let server = server::settings(flags, &trusted_proxies, stream_idle_timeout, &mistakes);
         let expectations = expectations(flags, &mistakes);
-        let listen = &flags.listen;
-        let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, 9180));
-        let admin_listen =
-            mistakes.or_default("admin-listen", listen.admin_listen.as_ref(), Some(admin), admin_address);
+        let forward = forward::settings(flags, &claims_headers, &trusted_proxies, stream_idle_timeout, &mistakes);
         let config = Self {
             issuers: issuers(flags, environment, &server, expectations.leeway, &mistakes),
             expectations,
             policy: policy(flags, &mistakes),
-            forward: forward::settings(flags, &claims_headers, &trusted_proxies, stream_idle_timeout, &mistakes),
+            origin_health: admin::origin_health(flags, &forward, &mistakes),
+            forward,
             claims_headers,
             server,
             realm: mistakes.or_default("realm", flags.token.realm.as_ref(), "claimgate".to_owned(), values::realm),
@@ -96,13 +97,8 @@ impl Config {
                 .as_ref()
                 .and_then(|size| mistakes.size("token-cache-size", size, 0..=16 * 1024 * 1024 * KIB))
                 .unwrap_or(16 * 1024 * KIB),
-            health_listen: mistakes.or_default(
-                "health-listen",
-                listen.health_listen.as_ref(),
-                None,
-                values::address_or_off,
-            ),
-            admin_listen,
+            health_listen: admin::health_listen(flags, &mistakes),
+            admin_listen: admin::admin_listen(flags, &mistakes),
             surprises: environment.warnings(),
         };
         mistakes.or(config)
@@ -171,12 +167,27 @@ fn issuers(
         max_stale: mistakes.duration("jwks-max-stale", flags.jwks_max_stale.as_ref(), DAY, SECOND..=30 * DAY),
         leeway,
         cache_dir: cache_dir.and_then(|dir| mistakes.read("jwks-cache-dir", dir, CacheDir::open)),
+        bearer_token_file: bearer_token_file(flags, mistakes),
         waiting_room: issuer::Settings::WAITING_PER_WORKER * server.workers.get(),
         roots: roots(flags.issuer_ca_file.as_ref(), environment, mistakes),
         ..issuer::Settings::new("")
     };
     let with = |identifier| issuer::Settings { identifier, ..template.clone() };
     identifiers.into_iter().map(with).collect()
+}
+
+/// Sent to one issuer alone, and never in the clear.
+fn bearer_token_file(flags: &TokenFlags, mistakes: &Mistakes<'_>) -> Option<BearerTokenFile> {
+    let path = flags.jwks_bearer_token_file.as_ref()?;
+    if flags.issuer.len() > 1 {
+        mistakes.note("jwks-bearer-token-file", "with several issuers each would be sent the token; leave it out");
+    }
+    for url in flags.issuer.iter().chain(&flags.jwks_url) {
+        if values::is_in_the_clear(url) {
+            mistakes.note("jwks-bearer-token-file", format!("it would be sent in the clear; use https:// for {url}"));
+        }
+    }
+    mistakes.read("jwks-bearer-token-file", path, BearerTokenFile::open)
 }
 
 fn allowed_algorithms(names: &[String], mistakes: &Mistakes<'_>) -> AlgorithmSet {
@@ -270,16 +281,6 @@ fn telemetry(flags: &Flags, mistakes: &Mistakes<'_>) -> telemetry::Settings {
             Mode::Denied,
             &[("denied", Mode::Denied), ("all", Mode::All), ("off", Mode::Off)],
         ),
-    }
-}
-
-/// Its details are for operators: not even probes come from elsewhere.
-fn admin_address(text: &str) -> Result<Option<SocketAddr>, String> {
-    match values::address_or_off(text)? {
-        Some(address) if !address.ip().is_loopback() => {
-            Err("it must be on loopback; for probes from elsewhere use --health-listen".to_owned())
-        }
-        address => Ok(address),
     }
 }
 

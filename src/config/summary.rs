@@ -38,6 +38,7 @@ fn origin(config: &Config, line: &mut Line) {
             ForwardToken::Strip => "strip",
         },
     );
+    line.tell("origin_health_check", list(&config.origin_health.checks));
     line.tell("trusted_proxy", &forward.trusted_proxies);
     line.tell("skip_auth_route", list(&policy.skip_auth_routes));
     line.tell("skip_auth_preflight", policy.skip_auth_preflight);
@@ -61,6 +62,11 @@ fn tokens(config: &Config, line: &mut Line) {
                 .map_or_else(|| "built-in".to_owned(), |certificates| format!("{} certificates", certificates.len())),
         );
         line.tell("issuer_ca_file", format!("{} certificates", issuer.roots.added.len()));
+        let token_file = issuer.bearer_token_file.as_ref();
+        line.tell(
+            "jwks_bearer_token_file",
+            token_file.map_or_else(|| "none".into(), |file| file.path().to_string_lossy()),
+        );
         line.time("jwks_refresh_cooldown", issuer.refresh_cooldown);
         line.time("jwks_timeout", issuer.timeout);
         line.time("jwks_max_stale", issuer.max_stale);

@@ -115,6 +115,12 @@ fn web_url(text: &str, is_insecure_permitted: bool) -> Result<Url, String> {
     }
 }
 
+/// Whether what is sent there can be read on the way.
+pub(super) fn is_in_the_clear(url: &str) -> bool {
+    let url = Url::parse(url).ok();
+    url.is_some_and(|url| url.scheme() == "http" && !url.host().as_ref().is_some_and(is_loopback))
+}
+
 fn is_loopback(host: &Host<&str>) -> bool {
     match host {
         Host::Domain(name) => name.eq_ignore_ascii_case("localhost"),

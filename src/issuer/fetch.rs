@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{ACCEPT, AGE, CACHE_CONTROL, DATE, ETAG, IF_NONE_MATCH};
+use http::header::{ACCEPT, AGE, AUTHORIZATION, CACHE_CONTROL, DATE, ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, Response, redirect};
@@ -18,6 +18,7 @@ use tokio::net::lookup_host;
 use tokio::time::{Instant, timeout_at};
 use url::{Host, Url};
 
+use super::bearer::Credential;
 use crate::clock::{Clock, NumericDate};
 
 /// The most bytes that a document may have.
@@ -43,6 +44,7 @@ pub(super) struct Fetcher {
     by_environment: Client,
     /// Never through a proxy: for loopback.
     direct: Client,
+    credential: Option<Credential>,
     clock: Clock,
 }
 
@@ -59,7 +61,7 @@ pub(super) struct Answer {
 }
 
 impl Fetcher {
-    pub(super) fn new(roots: &Roots, clock: Clock) -> Result<Self, UnusableTls> {
+    pub(super) fn new(roots: &Roots, credential: Option<Credential>, clock: Clock) -> Result<Self, UnusableTls> {
         let tls = tls(roots)?;
         let client = || {
             Client::builder()
@@ -73,7 +75,7 @@ impl Fetcher {
         let failed = |error: reqwest::Error| UnusableTls(root_cause(&error).to_string());
         let by_environment = client().build().map_err(failed)?;
         let direct = client().no_proxy().build().map_err(failed)?;
-        Ok(Self { by_environment, direct, clock })
+        Ok(Self { by_environment, direct, credential, clock })
     }
 
     /// Fetches one document. With an `etag`, 304 is an answer too.
@@ -92,6 +94,13 @@ impl Fetcher {
         if let Some(etag) = etag {
             request = request.header(IF_NONE_MATCH, etag);
         }
+        // Redirects stay within the origin, so it goes nowhere else.
+        let credential = self.credential.as_ref().filter(|credential| credential.is_for(url));
+        if let Some(credential) = credential {
+            let authorization = timeout_at(deadline, credential.authorization()).await.map_err(|_| late("no token"))?;
+            let unusable = |cause| error(FetchErrorKind::BearerTokenFile(cause));
+            request = request.header(AUTHORIZATION, authorization.map_err(unusable)?);
+        }
         let response = timeout_at(deadline, request.send()).await.map_err(|_| late("no answer"))?;
         let response = response.map_err(|failure| error(classified(&failure)))?;
 
@@ -108,9 +117,25 @@ impl Fetcher {
                 answer.body = Some(body.map_err(error)?);
             }
             StatusCode::NOT_MODIFIED if etag.is_some() => {}
+            status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+                let hint = self.hint(credential.is_some());
+                return Err(error(FetchErrorKind::Refused { status, hint }));
+            }
             status => return Err(error(FetchErrorKind::Status(status))),
         }
         Ok(answer)
+    }
+
+    /// What to do about a document that is not for everybody.
+    fn hint(&self, was_sent: bool) -> &'static str {
+        match (was_sent, &self.credential) {
+            (true, _) => "the token in --jwks-bearer-token-file does not permit it",
+            (false, Some(_)) => {
+                "the token in --jwks-bearer-token-file is sent to the origins of --issuer and --jwks-url alone; \
+                 if this is the right place, name it with --jwks-url"
+            }
+            (false, None) => "if it is not public, use --jwks-bearer-token-file",
+        }
     }
 }
 
@@ -139,6 +164,10 @@ pub(super) enum FetchErrorKind {
     Http(String),
     #[error("status {0}")]
     Status(StatusCode),
+    #[error("status {status}: {hint}")]
+    Refused { status: StatusCode, hint: &'static str },
+    #[error("--jwks-bearer-token-file: {0}")]
+    BearerTokenFile(String),
     #[error("size: more than {MAX_BODY} bytes")]
     TooLarge,
 }

@@ -5,6 +5,7 @@
 //! in the snapshot, in a waiting room of bounded size. Where the last good keys are kept on disk, an earlier process's
 //! serve until the first fetch succeeds.
 
+mod bearer;
 mod disk;
 mod fetch;
 mod key_set;
@@ -25,6 +26,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{Instant, timeout};
 use url::Url;
 
+pub use bearer::BearerTokenFile;
 pub use disk::CacheDir;
 pub use fetch::Roots;
 pub use key_set::{Candidates, KeyIdentity, KeySet, NotFound};
@@ -56,6 +58,8 @@ pub struct Settings {
     pub leeway: Duration,
     /// Where the last good keys survive a restart.
     pub cache_dir: Option<CacheDir>,
+    /// The credential for fetching them, sent to the origins of `identifier` and `jwks_url` alone.
+    pub bearer_token_file: Option<BearerTokenFile>,
     /// How many requests may wait for keys at once, over all workers.
     pub waiting_room: usize,
     /// Whose certificates are trusted when fetching.
@@ -78,6 +82,7 @@ impl Settings {
             max_stale: Duration::from_hours(24),
             leeway: Duration::from_secs(30),
             cache_dir: None,
+            bearer_token_file: None,
             waiting_room: Self::WAITING_PER_WORKER,
             roots: Roots::default(),
         }

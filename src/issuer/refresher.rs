@@ -8,6 +8,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use url::Url;
 
+use super::bearer::Credential;
 use super::disk::{Confirmed, KeyFile};
 use super::fetch::{self, Fetcher};
 use super::key_set::KeySet;
@@ -45,7 +46,7 @@ impl Issuer {
     /// An issuer without keys yet, and the writer that fetches them.
     pub fn new(settings: Settings, clock: Clock) -> Result<(Arc<Self>, Refresher), InvalidSettings> {
         let unusable = |error: fetch::UnusableTls| InvalidSettings::Tls(error.to_string());
-        let fetcher = Fetcher::new(&settings.roots, clock.clone()).map_err(unusable)?;
+        let fetcher = Fetcher::new(&settings.roots, credential(&settings), clock.clone()).map_err(unusable)?;
         let source = Arc::new(Source {
             fetcher,
             location: location(&settings)?,
@@ -57,6 +58,14 @@ impl Issuer {
         let refresher = Refresher { issuer: Arc::clone(&issuer), source, clock };
         Ok((issuer, refresher))
     }
+}
+
+/// For the issuer's origin and the keys', as far as flags name them: what a document names gets no credential.
+fn credential(settings: &Settings) -> Option<Credential> {
+    let file = settings.bearer_token_file.clone()?;
+    let issuer = Url::parse(&settings.identifier).ok();
+    let origins = issuer.iter().chain(&settings.jwks_url).map(Url::origin).collect();
+    Some(Credential { file, origins })
 }
 
 fn location(settings: &Settings) -> Result<Location, InvalidSettings> {

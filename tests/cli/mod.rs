@@ -3,5 +3,6 @@
 mod demo;
 mod environment;
 mod health;
+mod healthcheck;
 mod mistakes;
 mod start;

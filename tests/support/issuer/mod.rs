@@ -67,6 +67,10 @@ struct State {
     delay: Duration,
     /// While true, answers are made and not sent.
     held: watch::Sender<bool>,
+    /// What every request has to carry, if anything.
+    bearer: Option<String>,
+    /// Each `Authorization` that came.
+    heard: Vec<String>,
     etag: bool,
     rotations: usize,
     hits: HashMap<String, usize>,
@@ -103,6 +107,8 @@ impl Issuer {
             certificate: None,
             delay: Duration::ZERO,
             held: watch::Sender::new(false),
+            bearer: None,
+            heard: Vec::new(),
             etag: false,
             rotations: 0,
             hits: HashMap::new(),
@@ -226,6 +232,16 @@ impl Issuer {
         self.state().mood = Mood::Well;
     }
 
+    /// From now on answers nobody but who sends this token, as a Kubernetes API server does.
+    pub(crate) fn answer_only(&self, token: &str) {
+        self.state().bearer = Some(format!("Bearer {token}"));
+    }
+
+    /// Each `Authorization` that it was sent.
+    pub(crate) fn heard(&self) -> Vec<String> {
+        self.state().heard.clone()
+    }
+
     /// Sends an `ETag` with its keys, and 304 to a request that knows it.
     pub(crate) fn etag(&self) {
         self.state().etag = true;
@@ -286,6 +302,20 @@ impl State {
             Discovery::Rfc8414 => Some(format!("/.well-known/oauth-authorization-server{path}")),
             Discovery::JwksOnly => None,
         }
+    }
+
+    fn answer_to(
+        &mut self,
+        authorization: Option<&str>,
+        path: &str,
+        if_none_match: Option<&str>,
+    ) -> http::Response<Full<Bytes>> {
+        self.heard.extend(authorization.map(str::to_owned));
+        if self.bearer.is_some() && self.bearer.as_deref() != authorization {
+            self.made += 1;
+            return http::Response::builder().status(403).body("not for you".into()).unwrap();
+        }
+        self.answer(path, if_none_match)
     }
 
     fn answer(&mut self, path: &str, if_none_match: Option<&str>) -> http::Response<Full<Bytes>> {

@@ -91,7 +91,8 @@ async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin, state: Arc<Mutex<
                 Mood::Well | Mood::Answers(..) | Mood::Raw(_) | Mood::Drips(_) => {}
             }
             let if_none_match = request.headers().get("if-none-match").and_then(|value| value.to_str().ok());
-            let answer = state.lock().unwrap().answer(&path, if_none_match);
+            let authorization = request.headers().get("authorization").and_then(|value| value.to_str().ok());
+            let answer = state.lock().unwrap().answer_to(authorization, &path, if_none_match);
             drop(held.wait_for(|is_held| !is_held).await);
             Ok::<_, Infallible>(answer)
         }
