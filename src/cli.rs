@@ -51,6 +51,42 @@ pub enum Command {
     Demo,
     /// Asks the gate beside it whether it is ready; exit code 0 or 1, for probes inside the container
     Healthcheck(HealthcheckFlags),
+    /// Reads Kubernetes manifests and writes them with the gate as a sidecar: kubectl get deploy,svc app -o yaml |
+    /// claimgate inject --issuer URL | kubectl apply -f -
+    Inject(InjectFlags),
+}
+
+/// What is added to manifests.
+#[derive(Args, Clone, Debug, Default)]
+pub struct InjectFlags {
+    /// Whose tokens are accepted; repeatable
+    #[arg(long, value_name = "URL", value_delimiter = ',')]
+    pub issuer: Vec<String>,
+    /// Who a token must be for; repeatable
+    #[arg(long, value_name = "AUD", value_delimiter = ',')]
+    pub audience: Vec<String>,
+    /// Where the service listens in its pod [default: `http://127.0.0.1:` and the container's port]
+    #[arg(long, value_name = "URL")]
+    pub upstream: Option<String>,
+    /// Which container is the service, where that is not plain
+    #[arg(long, value_name = "NAME")]
+    pub container: Option<String>,
+    /// The gate's image [default: claimgate and this version]
+    #[arg(long, value_name = "IMAGE")]
+    pub image: Option<String>,
+    /// An ordinary container, for Kubernetes before 1.29, which has no native sidecars
+    #[arg(long)]
+    pub plain: bool,
+    /// How the service outlives the gate's drain: sleep (Kubernetes 1.30), exec (its image has `sleep`) or none
+    /// [default: sleep; exec with --plain]
+    #[arg(long, value_name = "HOW")]
+    pub pre_stop: Option<String>,
+    /// Takes away what was added, and puts back what was changed
+    #[arg(long)]
+    pub remove: bool,
+    /// Any other flags of the gate, after --
+    #[arg(last = true, value_name = "GATE FLAGS")]
+    pub gate_flags: Vec<String>,
 }
 
 /// Whom to ask, and what.

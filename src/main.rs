@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use claimgate::app::{App, Ended};
 use claimgate::cli::{Command, Flags};
 use claimgate::clock::Clock;
-use claimgate::command::{demo, healthcheck};
+use claimgate::command::{demo, healthcheck, inject};
 use claimgate::config::Config;
 use claimgate::telemetry;
 use clap::Parser;
@@ -37,6 +37,9 @@ async fn run(flags: &Flags) -> Result<Ended, (String, u8)> {
         Some(Command::Demo) => return demo::run(shutdown).await.map_err(|error| failed(&error)),
         Some(Command::Healthcheck(flags)) => {
             return healthcheck::run(flags).await.map(|()| Ended::Clean).map_err(|error| failed(&error));
+        }
+        Some(Command::Inject(flags)) => {
+            return inject::run(flags).map(|()| Ended::Clean).map_err(|error| failed(&error));
         }
         None => {}
     }

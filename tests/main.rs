@@ -13,6 +13,7 @@ mod hardening;
 mod headers;
 mod hostile;
 mod http2;
+mod inject;
 mod listener;
 mod metrics;
 mod outage;

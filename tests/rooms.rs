@@ -14,7 +14,7 @@ const ARROWS: [(&str, &[&str]); 23] = [
     ("cli", &[]),
     ("config", &["cli", "server", "admin", "peer", "issuer", "token", "policy", "forward", "telemetry", "jose"]),
     ("app", &["config", "server", "admin", "gateway", "forward", "policy", "token", "issuer", "telemetry", "readiness", "clock", "denial", "deadline", "peer", "interim"]),
-    ("command", &["app", "cli", "config", "jose", "clock", "telemetry"]),
+    ("command", &["app", "cli", "config", "server", "admin", "jose", "clock", "telemetry"]),
     ("telemetry", &["denial", "clock", "counter"]),
     ("denial", &["clock"]),
     ("clock", &[]),
