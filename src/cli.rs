@@ -101,6 +101,9 @@ pub struct HealthcheckFlags {
     /// What to ask for: /readyz, /livez or /startupz
     #[arg(long, value_name = "PATH", default_value = "/readyz")]
     pub path: String,
+    /// The status code that counts as healthy
+    #[arg(long, value_name = "CODE", default_value_t = 200)]
+    pub status: u16,
     /// How long it may take
     #[arg(long, value_name = "DURATION", default_value = "2s")]
     pub timeout: String,

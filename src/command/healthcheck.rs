@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use crate::cli::HealthcheckFlags;
 
-const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9180);
+const ADMIN: &str = "127.0.0.1:9180";
 /// The most of an answer that is shown.
 const MAX_ANSWER: usize = 4096;
 
@@ -39,7 +39,7 @@ pub enum Unhealthy {
     #[error("{address}: {cause}")]
     Unreachable {
         /// Who was asked.
-        address: SocketAddr,
+        address: String,
         /// Why there was none.
         cause: String,
     },
@@ -47,7 +47,7 @@ pub enum Unhealthy {
     #[error("{address}: {status}: {text}")]
     NotReady {
         /// Who was asked.
-        address: SocketAddr,
+        address: String,
         /// Its status code.
         status: u16,
         /// What it said.
@@ -65,20 +65,16 @@ pub async fn run(flags: &HealthcheckFlags) -> Result<(), Unhealthy> {
     let request = request.body(Full::<Bytes>::default());
     let request = request.ok().filter(|_| flags.path.starts_with('/'));
     let request = request.ok_or_else(|| wrong("path", &flags.path, "it must be a path such as /readyz"))?;
-    let (status, text) =
-        ask(address, request, patience).await.map_err(|cause| Unhealthy::Unreachable { address, cause })?;
-    if status == StatusCode::OK {
+    let asked = ask(&address, request, patience).await;
+    let (status, text) = asked.map_err(|cause| Unhealthy::Unreachable { address: address.clone(), cause })?;
+    if status.as_u16() == flags.status {
         Ok(())
     } else {
         Err(Unhealthy::NotReady { address, status: status.as_u16(), text: text.trim().replace('\n', "; ") })
     }
 }
 
-async fn ask(
-    address: SocketAddr,
-    request: Request<Full<Bytes>>,
-    patience: Duration,
-) -> Result<(StatusCode, String), String> {
+async fn ask(address: &str, request: Request<Full<Bytes>>, patience: Duration) -> Result<(StatusCode, String), String> {
     let asked = async {
         let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
         let (mut sender, connection) =
@@ -95,22 +91,30 @@ async fn ask(
     timeout(patience, asked).await.unwrap_or_else(|_| Err("no answer in time".to_owned()))
 }
 
-/// Where a gate with these flags answers.
-fn address(flags: &HealthcheckFlags) -> Result<SocketAddr, Unhealthy> {
+/// Where a gate with these flags answers, as `HOST:PORT`.
+fn address(flags: &HealthcheckFlags) -> Result<String, Unhealthy> {
     let health = read("health-listen", flags.health_listen.as_deref(), None)?;
     let admin = read("admin-listen", flags.admin_listen.as_deref(), Some(ADMIN))?;
-    health.or(admin).map(reachable).ok_or(Unhealthy::NobodyToAsk)
+    health.or(admin).ok_or(Unhealthy::NobodyToAsk)
 }
 
-fn read(flag: &'static str, value: Option<&str>, default: Option<SocketAddr>) -> Result<Option<SocketAddr>, Unhealthy> {
-    let Some(text) = value.map(str::trim).filter(|text| !text.is_empty()) else { return Ok(default) };
+fn read(flag: &'static str, value: Option<&str>, default: Option<&str>) -> Result<Option<String>, Unhealthy> {
+    let Some(text) = value.map(str::trim).filter(|text| !text.is_empty()).or(default) else { return Ok(None) };
     if text.eq_ignore_ascii_case("off") {
         return Ok(None);
     }
-    let port = text.strip_prefix(':').and_then(|port| port.parse().ok());
-    let address = port.map(|port| (Ipv4Addr::LOCALHOST, port).into()).or_else(|| text.parse().ok());
-    let problem = "it must be an address with its port, such as 127.0.0.1:9180";
-    address.map(Some).ok_or_else(|| Unhealthy::Flag { flag, value: text.to_owned(), problem })
+    if let Ok(address) = text.parse() {
+        return Ok(Some(reachable(address).to_string()));
+    }
+    match text.rsplit_once(':') {
+        Some((host, port)) if port.parse::<u16>().is_ok() => {
+            Ok(Some(format!("{}:{port}", if host.is_empty() { "127.0.0.1" } else { host })))
+        }
+        _ => {
+            let problem = "it must be an address with its port, such as 127.0.0.1:9180";
+            Err(Unhealthy::Flag { flag, value: text.to_owned(), problem })
+        }
+    }
 }
 
 /// Whoever listens on all addresses is asked on loopback.

@@ -49,6 +49,22 @@ async fn it_finds_the_gate_by_the_variables_that_the_gate_itself_has() {
     assert_eq!((ended.code, &*ended.stderr), (Some(0), ""));
 }
 
+/// As the chart's test asks it, through the Service.
+#[tokio::test]
+async fn it_can_ask_whether_a_gate_elsewhere_demands_a_token() {
+    let house = House::start(&[]).await;
+    let gate = format!("localhost:{}", house.gate.addr().port());
+    let check = async |path: &str| {
+        Binary::run(&["healthcheck", "--health-listen", &gate, "--path", path, "--status", "401"], &[]).await
+    };
+    assert_eq!(check("/").await.code, Some(0));
+    let open = House::start(&["--skip-auth-route", "/"]).await;
+    let gate = format!("localhost:{}", open.gate.addr().port());
+    let ended = Binary::run(&["healthcheck", "--health-listen", &gate, "--path", "/", "--status", "401"], &[]).await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains(": 200: "), "{ended:?}");
+}
+
 #[tokio::test]
 async fn what_cannot_be_asked_is_unhealthy_and_told_why() {
     let (_reserved, nobody) = reserve();
