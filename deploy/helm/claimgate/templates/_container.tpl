@@ -1,0 +1,103 @@
+{{/*
+The gate as a container, for this chart and for others:
+
+  initContainers:
+    {{- include "claimgate.container" (dict "values" .Values.claimgate "native" true) | nindent 4 }}
+
+values: the values of this chart (as a dependency: .Values.claimgate, with `enabled: false`).
+native: true in initContainers (a native sidecar, Kubernetes 1.29 and newer); false in containers.
+The service beside it then listens on 127.0.0.1, its Service leads to the port 4180, its probes ask
+/healthz/origin?path=… on port 9181 (`flags: {origin-health-check: /…}`), and its preStop sleeps for 7 s.
+*/}}
+{{- define "claimgate.container" -}}
+{{- $values := .values -}}
+- name: claimgate
+  image: {{ include "claimgate.image" $values | quote }}
+  imagePullPolicy: {{ $values.image.pullPolicy }}
+  {{- if .native }}
+  restartPolicy: Always
+  {{- end }}
+  args:
+    {{- include "claimgate.args" $values | nindent 4 }}
+  ports:
+    - name: claimgate
+      containerPort: {{ $values.port }}
+    - name: gate-health
+      containerPort: {{ $values.healthPort }}
+  startupProbe:
+    httpGet:
+      path: /livez
+      port: {{ $values.healthPort }}
+    periodSeconds: 1
+    failureThreshold: 30
+  livenessProbe:
+    httpGet:
+      path: /livez
+      port: {{ $values.healthPort }}
+    periodSeconds: 10
+    failureThreshold: 3
+  readinessProbe:
+    httpGet:
+      path: /readyz
+      port: {{ $values.healthPort }}
+    periodSeconds: 2
+    failureThreshold: 2
+  securityContext:
+    runAsNonRoot: true
+    runAsUser: 65532
+    runAsGroup: 65532
+    readOnlyRootFilesystem: true
+    allowPrivilegeEscalation: false
+    capabilities:
+      drop:
+        - ALL
+    seccompProfile:
+      type: RuntimeDefault
+  resources:
+    {{- toYaml $values.resources | nindent 4 }}
+  {{- with $values.volumeMounts }}
+  volumeMounts:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- end }}
+
+{{- define "claimgate.image" -}}
+{{- if .image.digest -}}
+{{ .image.repository }}@{{ .image.digest }}
+{{- else -}}
+{{ .image.repository }}:{{ .image.tag | default "0.1.0" }}
+{{- end -}}
+{{- end }}
+
+{{/* Kubernetes would take $(NAME) for a variable. */}}
+{{- define "claimgate.arg" -}}
+- {{ . | replace "$(" "$$(" | quote }}
+{{- end }}
+
+{{- define "claimgate.args" -}}
+{{ include "claimgate.arg" (printf "--upstream=%s" (required "upstream: where requests go, such as http://127.0.0.1:8080" .upstream)) }}
+{{- if not .issuer }}{{ fail "issuer: whose tokens are accepted, such as [https://issuer.example.com]" }}{{ end }}
+{{- range .issuer }}
+{{ include "claimgate.arg" (printf "--issuer=%s" .) }}
+{{- end }}
+{{- range .audience }}
+{{ include "claimgate.arg" (printf "--audience=%s" .) }}
+{{- end }}
+{{ include "claimgate.arg" (printf "--listen=0.0.0.0:%d" (int .port)) }}
+{{ include "claimgate.arg" (printf "--health-listen=0.0.0.0:%d" (int .healthPort)) }}
+{{ include "claimgate.arg" (printf "--drain-delay=%s" .drainDelay) }}
+{{ include "claimgate.arg" (printf "--shutdown-grace-period=%s" .shutdownGracePeriod) }}
+{{- range $name, $value := .flags }}
+{{- if kindIs "slice" $value }}
+{{- range $value }}
+{{ include "claimgate.arg" (printf "--%s=%s" $name (toString .)) }}
+{{- end }}
+{{- else if kindIs "bool" $value }}
+{{- if $value }}
+{{ include "claimgate.arg" (printf "--%s" $name) }}
+{{- end }}
+{{- else }}
+{{ include "claimgate.arg" (printf "--%s=%s" $name (toString $value)) }}
+{{- end }}
+{{- end }}
+{{- end }}
