@@ -106,7 +106,7 @@ pub(super) enum AttemptError {
     Fetch(#[from] FetchError),
     #[error(transparent)]
     Discovery(#[from] DiscoveryError),
-    #[error("{0}; none of the forms of metadata is there either")]
+    #[error("{0}; none of the forms of metadata is there either: is --issuer whole, with its path?")]
     NothingThere(FetchError),
     #[error("{url}: key set: {flaw}")]
     Malformed { url: String, flaw: MalformedJwkSet },
