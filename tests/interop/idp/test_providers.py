@@ -14,6 +14,8 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
+from glewlwyd import Glewlwyd
+
 AUDIENCE = "https://api.example.com"
 PATIENCE = 30
 
@@ -210,6 +212,25 @@ class MockServer(Case):
         provider = self.provider("oauth2-mock-server")
         told = self.gate(provider.issuer.replace("localhost", "127.0.0.1")).trouble()
         self.assertIn(f"use --issuer {provider.issuer} if that is what the tokens carry", told)
+
+
+class GlewlwydServer(Case):
+    def test_its_tokens_pass_and_rotation_is_seen_while_it_runs(self):
+        server = self.enterContext(Glewlwyd())
+        gate = self.gate(server.issuer, audience="api").is_ready()
+        old = server.token()
+        self.assertEqual(header(old)["typ"], "at+jwt")
+        claims = gate.ask(old)
+        self.assertEqual((claims["iss"], claims["sub"]), (server.issuer, "client"))
+        self.assertIn("nbf", claims)
+        server.rotate()
+        self.assertEqual(gate.ask(server.token())["sub"], "client")
+        self.assertEqual(gate.ask(old), "unknown_key")
+
+    def test_an_issuer_that_leaves_out_its_path_is_told_with_the_flag_that_is_right(self):
+        server = self.enterContext(Glewlwyd(iss="http://127.0.0.1"))
+        told = self.gate(server.issuer).trouble()
+        self.assertIn("use --issuer http://127.0.0.1 if that is what the tokens carry", told)
 
 
 if __name__ == "__main__":
