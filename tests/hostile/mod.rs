@@ -15,7 +15,9 @@ mod jose_headers;
 mod key_sets;
 mod payloads;
 mod pipelines;
+mod properties;
 mod responses;
+mod routes;
 mod targets;
 mod times;
 mod trailers;
@@ -40,6 +42,7 @@ fn tables() -> Vec<(&'static str, Vec<(&'static str, &'static str)>)> {
         ("payloads", payloads::cases()),
         ("pipelines", pipelines::cases()),
         ("responses", responses::cases()),
+        ("routes", routes::cases()),
         ("targets", targets::cases()),
         ("times", times::cases()),
         ("trailers", trailers::cases()),
