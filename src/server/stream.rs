@@ -10,7 +10,6 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
 /// How HTTP/2 is called in ALPN (RFC 9113 §3.2).
-#[allow(dead_code, reason = "HTTP/2 is served next")]
 pub(super) const H2: &[u8] = b"h2";
 
 /// What a client is served on.
@@ -31,7 +30,6 @@ pub(super) enum Socket {
 
 impl Stream {
     /// Whether ALPN has agreed upon HTTP/2 (RFC 9113 §3.2). Without TLS the client's preface tells.
-    #[allow(dead_code, reason = "HTTP/2 is served next")]
     pub(super) fn is_http2(&self) -> bool {
         match self {
             Self::Plain(_) => false,

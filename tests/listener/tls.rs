@@ -68,6 +68,17 @@ async fn a_client_that_speaks_http_2_does_so_over_tls() {
 }
 
 #[tokio::test]
+async fn what_alpn_agreed_upon_is_held_to() {
+    let house = TlsHouse::start(&[]).await;
+    let mut client = house.authority.client_of(None, &[b"h2"]).connect(house.house.gate.addr()).await;
+    client.send(house.get("")).await;
+    assert!(!client.rest().await.starts_with(b"HTTP/1"));
+    assert_eq!(house.house.origin.received().len(), 0);
+    let other = house.authority.client_of(None, &[b"gopher"]);
+    assert!(other.try_over(connect(house.house.gate.addr()).await).await.is_err());
+}
+
+#[tokio::test]
 async fn a_client_that_names_no_protocol_speaks_http_1() {
     let house = TlsHouse::start(&[]).await;
     let mut client = house.authority.client_of(None, &[]).connect(house.house.gate.addr()).await;
