@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 
 use crate::admin;
@@ -14,14 +15,14 @@ use crate::config::Config;
 use crate::deadline::Deadlines;
 use crate::denial::Denial;
 use crate::forward::{Places, PoolCounters, Upstream, Usage};
-use crate::gateway::{AnswerBody, Gateway};
+use crate::gateway::{self, AnswerBody, Gateway};
 use crate::interim::Interim;
 use crate::issuer::{InvalidSettings, Issuer, Issuers, Refresher};
 use crate::peer::Peer;
 use crate::policy::Policy;
 use crate::readiness::Readiness;
 pub use crate::server::Ended;
-use crate::server::{self, Connections, Descriptors, Handler, Listening, MakeHandler, Server};
+use crate::server::{self, Connections, Descriptors, Handler, Listening, MakeHandler, Server, Tunnel};
 use crate::telemetry::Observer;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::{Metrics, Samples, families};
@@ -203,7 +204,9 @@ impl MakeHandler for MakeGateway {
         let counters = Arc::clone(upstream.counters());
         metrics.collect(move |samples| add_pool(samples, &counters));
         let observer = Observer::new(log, &metrics);
-        Gateway::new(Policy::new(config.policy.clone()), verifier, upstream, &config.realm, clock, observer)
+        let policy = Policy::new(config.policy.clone());
+        Gateway::new(policy, verifier, upstream, &config.realm, clock, observer)
+            .with_handshake_place(config.handshake_place.clone())
     }
 }
 
@@ -236,6 +239,7 @@ fn add_usage(samples: &mut Samples, usage: Usage) {
 
 impl Handler for Gateway {
     type Body = AnswerBody;
+    type Tunnel = gateway::Tunnel;
 
     fn handle(
         &self,
@@ -248,5 +252,19 @@ impl Handler for Gateway {
 
     fn refuse(&self, denial: Denial, peer: &Peer) -> Response<AnswerBody> {
         Self::refuse(self, denial, peer)
+    }
+
+    fn take_tunnel(body: &mut AnswerBody) -> Option<gateway::Tunnel> {
+        body.take_tunnel()
+    }
+}
+
+impl Tunnel for gateway::Tunnel {
+    fn run(
+        self,
+        client: impl AsyncRead + AsyncWrite + Unpin,
+        cut: impl Future<Output = ()>,
+    ) -> impl Future<Output = ()> {
+        Self::run(self, client, cut)
     }
 }

@@ -116,6 +116,9 @@ pub struct OriginFlags {
     /// The service to protect: `http://HOST[:PORT]`
     #[arg(long, env = "CLAIMGATE_UPSTREAM", value_name = "URL")]
     pub upstream: Option<String>,
+    /// A protocol that may be switched to by Upgrade, beside websocket; repeatable. Never h2c
+    #[arg(long, env = "CLAIMGATE_ALLOW_UPGRADE", value_name = "PROTOCOL", value_delimiter = ',')]
+    pub allow_upgrade: Vec<String>,
     /// Whether the service sees the token itself: keep or strip [default: keep]
     #[arg(long, env = "CLAIMGATE_FORWARD_TOKEN", value_name = "KEEP|STRIP")]
     pub forward_token: Option<String>,
@@ -173,6 +176,10 @@ pub struct TokenFlags {
     /// How much memory tokens that were seen before may take, over all workers; 0 for none [default: 16MiB]
     #[arg(long, env = "CLAIMGATE_TOKEN_CACHE_SIZE", value_name = "SIZE")]
     pub token_cache_size: Option<String>,
+    /// Where in Sec-WebSocket-Protocol a token may stand, for browsers: behind this prefix (it ends with a dot), or in
+    /// the entry after this name [default: off]
+    #[arg(long, env = "CLAIMGATE_TOKEN_WEBSOCKET_PROTOCOL", value_name = "PREFIX.|NAME")]
+    pub token_websocket_protocol: Option<String>,
     /// The protection space in WWW-Authenticate [default: claimgate]
     #[arg(long, env = "CLAIMGATE_REALM", value_name = "TEXT")]
     pub realm: Option<String>,

@@ -10,16 +10,19 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::clock::Clock;
 use crate::denial::Denial;
-use crate::forward::{self, Inbound, ResponseBody, ResponseCut, Unanswered, Upstream};
+use crate::forward::{
+    self, Direction, Inbound, ResponseBody, ResponseCut, SubProtocols, TunnelEnd, Unanswered, Upstream,
+};
 use crate::interim::Interim;
 use crate::peer::Peer;
 use crate::policy::Policy;
 use crate::respond;
 use crate::telemetry::{Cut, Observation, Observer, Outcome};
-use crate::token::{Credentials, Verifier};
+use crate::token::{Credentials, Handshake, HandshakePlace, Verifier};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest `X-Request-Id` that is kept.
@@ -32,6 +35,7 @@ pub struct Gateway {
     verifier: Verifier,
     upstream: Upstream,
     realm: Rc<str>,
+    handshake_place: Option<HandshakePlace>,
     clock: Clock,
     observer: Rc<Observer>,
 }
@@ -46,7 +50,14 @@ impl Gateway {
         clock: Clock,
         observer: Rc<Observer>,
     ) -> Self {
-        Self { policy, verifier, upstream, realm: realm.into(), clock, observer }
+        Self { policy, verifier, upstream, realm: realm.into(), handshake_place: None, clock, observer }
+    }
+
+    /// The same, which also looks for the token of a WebSocket there.
+    #[must_use]
+    pub fn with_handshake_place(mut self, place: Option<HandshakePlace>) -> Self {
+        self.handshake_place = place;
+        self
     }
 
     /// Answers one request, with the origin's response or with a denial. Dropped when the client goes away.
@@ -62,7 +73,8 @@ impl Gateway {
         let observation = Observation::begin(&self.observer, &self.clock, head, request_id, peer.address);
         let request_id = observation.request_id();
         let is_grpc = respond::is_grpc(observation.head());
-        let inbound = Inbound { peer, request_id, interim, is_grpc, since: observation.since().into(), now: None };
+        let since = observation.since().into();
+        let inbound = Inbound { peer, request_id, interim, is_grpc, since, now: None, sub_protocols: None };
         match self.pass(observation.head(), body, inbound).await {
             Ok(response) => AnswerBody::forwarded(response, observation),
             Err(Unanswered::Denied(denial)) => self.deny(denial, closes, observation),
@@ -89,8 +101,15 @@ impl Gateway {
     ) -> Result<Response<ResponseBody>, Unanswered> {
         forward::check(head)?;
         let rule = self.policy.rule_for(head);
+        let place = self.handshake_place.as_ref().filter(|_| forward::is_websocket(head));
+        let handshake = place.map(|place| Handshake::read(&head.headers, place));
+        let sub_protocols = handshake.as_ref().filter(|handshake| handshake.has_token()).map(sub_protocols);
+        inbound.sub_protocols = sub_protocols.as_ref();
         let token = if rule.requires_token() {
-            let credentials = Credentials::from_headers(&head.headers)?;
+            let credentials = match &handshake {
+                None => Credentials::from_headers(&head.headers)?,
+                Some(handshake) => Credentials::of_handshake(&head.headers, handshake)?,
+            };
             let now = self.clock.now();
             inbound.now = Some(now);
             Some(self.verifier.verify(&credentials, now).await?)
@@ -113,6 +132,10 @@ impl Gateway {
         let is_grpc = respond::is_grpc(observation.head());
         respond::Context { realm: &self.realm, request_id: observation.request_id(), closes, is_grpc }
     }
+}
+
+fn sub_protocols(handshake: &Handshake<'_>) -> SubProtocols {
+    SubProtocols { offered: handshake.offered(), fallback: handshake.fallback() }
 }
 
 /// The client's own, if there is one and it is fit for logs and answers; else a new one.
@@ -140,7 +163,8 @@ fn new_request_id() -> HeaderValue {
 #[derive(Debug)]
 pub struct AnswerBody {
     source: Source,
-    observation: Observation,
+    /// Gone on with what follows a 101.
+    observation: Option<Observation>,
 }
 
 #[derive(Debug)]
@@ -152,20 +176,28 @@ enum Source {
 impl AnswerBody {
     fn forwarded(response: Response<ResponseBody>, mut observation: Observation) -> Response<Self> {
         observation.conclude(Outcome::Forwarded(response.status()));
-        response.map(|body| Self { source: Source::Origin(body), observation })
+        response.map(|body| Self { source: Source::Origin(body), observation: Some(observation) })
     }
 
     const fn own(body: Full<Bytes>, observation: Observation) -> Self {
-        Self { source: Source::Own(body), observation }
+        Self { source: Source::Own(body), observation: Some(observation) }
     }
 
     /// A gRPC call may end early in good order: in trailers of our own.
     fn tell_if_cut(&mut self) {
         if let Source::Origin(body) = &self.source
             && let Some(cut) = body.told()
+            && let Some(observation) = &mut self.observation
         {
-            self.observation.cut(cause(cut));
+            observation.cut(cause(cut));
         }
+    }
+
+    /// What follows it, after a 101.
+    pub fn take_tunnel(&mut self) -> Option<Tunnel> {
+        let Source::Origin(body) = &mut self.source else { return None };
+        let joint = body.take_tunnel()?;
+        Some(Tunnel { joint, observation: self.observation.take()? })
     }
 }
 
@@ -189,11 +221,15 @@ impl Body for AnswerBody {
             Source::Own(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
         };
         match &polled {
-            Poll::Ready(Some(Ok(frame))) => match frame.data_ref() {
-                Some(data) => this.observation.count(data.len()),
-                None => this.tell_if_cut(),
+            Poll::Ready(Some(Ok(frame))) => match (frame.data_ref(), &mut this.observation) {
+                (Some(data), Some(observation)) => observation.count(data.len()),
+                _ => this.tell_if_cut(),
             },
-            Poll::Ready(Some(Err(cut))) => this.observation.cut(cause(cut)),
+            Poll::Ready(Some(Err(cut))) => {
+                if let Some(observation) = &mut this.observation {
+                    observation.cut(cause(cut));
+                }
+            }
             Poll::Ready(None) | Poll::Pending => {}
         }
         polled
@@ -210,6 +246,30 @@ impl Body for AnswerBody {
         match &self.source {
             Source::Origin(body) => body.size_hint(),
             Source::Own(body) => body.size_hint(),
+        }
+    }
+}
+
+/// What follows a 101: as much of its request as an answer's body is.
+#[derive(Debug)]
+pub struct Tunnel {
+    joint: forward::Tunnel,
+    observation: Observation,
+}
+
+impl Tunnel {
+    /// Joins the client to the origin until it is over, or `cut` has come.
+    pub async fn run(self, client: impl AsyncRead + AsyncWrite + Unpin, cut: impl Future<Output = ()>) {
+        let Self { joint, mut observation } = self;
+        let count = |direction, bytes| match direction {
+            Direction::ToOrigin => observation.count_in(bytes),
+            Direction::ToClient => observation.count(bytes),
+        };
+        match joint.join(client, cut, count).await {
+            TunnelEnd::TokenExpired => observation.cut(Cut::TokenExpired),
+            TunnelEnd::Idle => observation.cut(Cut::Idle),
+            TunnelEnd::Origin => observation.cut(Cut::Upstream),
+            TunnelEnd::Closed | TunnelEnd::Cut => {}
         }
     }
 }

@@ -30,4 +30,5 @@ mod streams;
 mod support;
 mod token_cache;
 mod vectors;
+mod websocket;
 mod wire;

@@ -1,5 +1,6 @@
 //! A fault of ours in one request costs that request's connection and nothing else.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::thread;
@@ -32,6 +33,7 @@ impl MakeHandler for Fragile {
 
 impl Handler for Fragile {
     type Body = Full<Bytes>;
+    type Tunnel = Infallible;
 
     async fn handle(&self, request: Request<Incoming>, _: &Peer, _: Option<&Interim>) -> Response<Full<Bytes>> {
         assert_ne!(request.uri().path(), "/panic", "as asked");

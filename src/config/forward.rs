@@ -62,6 +62,7 @@ pub(super) fn settings(
             StreamExpiry::Close,
             &[("close", StreamExpiry::Close), ("ignore", StreamExpiry::Ignore)],
         ),
+        allowed_upgrades: allowed_upgrades(flags, mistakes),
         identity_names: claims
             .claim_headers
             .iter()
@@ -69,4 +70,9 @@ pub(super) fn settings(
             .chain([claims.header.clone()])
             .collect(),
     }
+}
+
+fn allowed_upgrades(flags: &Flags, mistakes: &Mistakes<'_>) -> Vec<String> {
+    let read = |text: &String| mistakes.read("allow-upgrade", text, values::upgrade);
+    flags.origin.allow_upgrade.iter().filter_map(read).collect()
 }

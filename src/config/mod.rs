@@ -26,6 +26,7 @@ use crate::jose::{Algorithm, AlgorithmSet};
 use crate::policy;
 use crate::telemetry::access_log::Mode;
 use crate::telemetry::{self, LogFormat};
+use crate::token::HandshakePlace;
 use crate::token::claims::Expectations;
 use crate::token::claims_headers::{self, ClaimsFormat};
 
@@ -44,6 +45,8 @@ pub struct Config {
     pub forward: crate::forward::Settings,
     /// Where requests are taken.
     pub server: crate::server::Settings,
+    /// Where in the handshake of a WebSocket a token may stand.
+    pub handshake_place: Option<HandshakePlace>,
     /// The protection space.
     pub realm: String,
     /// What is logged.
@@ -89,6 +92,11 @@ impl Config {
             forward,
             claims_headers,
             server,
+            handshake_place: flags
+                .token
+                .token_websocket_protocol
+                .as_ref()
+                .and_then(|text| mistakes.read("token-websocket-protocol", text, str::parse::<HandshakePlace>)),
             realm: mistakes.or_default("realm", flags.token.realm.as_ref(), "claimgate".to_owned(), values::realm),
             telemetry: telemetry(flags, &mistakes),
             token_cache_size: flags

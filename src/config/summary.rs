@@ -39,6 +39,7 @@ fn origin(config: &Config, line: &mut Line) {
         },
     );
     line.tell("origin_health_check", list(&config.origin_health.checks));
+    line.tell("allow_upgrade", list(&forward.allowed_upgrades));
     line.tell("trusted_proxy", &forward.trusted_proxies);
     line.tell("skip_auth_route", list(&policy.skip_auth_routes));
     line.tell("skip_auth_preflight", policy.skip_auth_preflight);
@@ -77,6 +78,8 @@ fn tokens(config: &Config, line: &mut Line) {
     line.tell("audience", if audiences.is_empty() { "any".to_owned() } else { list(audiences) });
     line.time("leeway", expectations.leeway);
     line.tell("token_cache_size", config.token_cache_size);
+    let place = config.handshake_place.as_ref();
+    line.tell("token_websocket_protocol", place.map_or_else(|| "off".to_owned(), ToString::to_string));
     line.tell("realm", &config.realm);
 }
 

@@ -234,3 +234,15 @@ pub(super) fn log_filter(text: &str) -> Result<String, String> {
         Err("it must be error, warn, info, debug or trace, or such as info,claimgate=debug".to_owned())
     }
 }
+/// A protocol to be switched to. HTTP itself is spoken from the first byte, or not at all.
+pub(super) fn upgrade(text: &str) -> Result<String, String> {
+    let is_tchar = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~/".contains(&byte);
+    let lower = text.to_ascii_lowercase();
+    if text.is_empty() || !text.bytes().all(is_tchar) {
+        return Err("it must be the name of a protocol, such as tcp or foo/2".to_owned());
+    }
+    if matches!(lower.as_str(), "h2c" | "h2") || lower.starts_with("http/") {
+        return Err("requests in a tunnel would pass unseen; HTTP/2 is spoken without an upgrade".to_owned());
+    }
+    Ok(lower)
+}

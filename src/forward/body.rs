@@ -18,6 +18,7 @@ use super::pace::Pace;
 use super::pool::Lease;
 use super::request_head::HeadWriter;
 use super::response_head::may_be_trailer;
+use super::tunnel::Tunnel;
 use crate::deadline::Deadline;
 
 /// A request body on its way to the origin.
@@ -160,6 +161,8 @@ pub struct ResponseBody {
     idle: Option<Deadline>,
     /// When its token ends, for a stream.
     ends: Option<Box<(Deadline, Why)>>,
+    /// What follows a 101.
+    tunnel: Option<Tunnel>,
     /// How it ends, once what came before has gone out.
     cut: Option<Box<ResponseCut>>,
     /// That was told in trailers.
@@ -194,11 +197,23 @@ impl ResponseBody {
             deadline.arm(at);
             Box::new((deadline, why))
         });
-        let mut body = Self { inner, lease: Some(lease), exchange, idle: None, ends, cut: None, is_told: false };
+        let lease = Some(lease);
+        let mut body = Self { inner, lease, exchange, idle: None, ends, tunnel: None, cut: None, is_told: false };
         if body.inner.is_end_stream() {
             body.complete();
         }
         body
+    }
+
+    /// Of a 101, which has none; what follows it is no HTTP.
+    pub(super) const fn switched(inner: Incoming, exchange: Rc<Exchange>, tunnel: Tunnel) -> Self {
+        let tunnel = Some(tunnel);
+        Self { inner, lease: None, exchange, idle: None, ends: None, tunnel, cut: None, is_told: false }
+    }
+
+    /// What follows it, when that is no HTTP.
+    pub const fn take_tunnel(&mut self) -> Option<Tunnel> {
+        self.tunnel.take()
     }
 
     fn complete(&mut self) {

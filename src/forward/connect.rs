@@ -37,6 +37,7 @@ pub(super) async fn connect(upstream: &Authority, limit: Duration, place: Place)
         received: Rc::default(),
         interim: Rc::default(),
         was_reset: false,
+        has_switched: false,
         _place: place,
     })
 }
@@ -64,6 +65,8 @@ pub(super) struct OriginIo {
     interim: Rc<InterimReader>,
     /// Writing found it so. The kernel tells but once, and reading would find the end of an orderly close.
     was_reset: bool,
+    /// No answer is awaited any more: what cannot be written is an error.
+    has_switched: bool,
     /// Behind the socket: it is free when that is closed.
     _place: Place,
 }
@@ -85,13 +88,19 @@ impl OriginIo {
         }
     }
 
+    /// The same as the end of a tunnel.
+    pub(super) const fn switched(mut self) -> Self {
+        self.has_switched = true;
+        self
+    }
+
     /// An origin that has closed takes no more, but may have answered before: its answer is there to be read, and after
     /// it the end. An error here would be the end of the exchange at once.
     fn thrown_away(&mut self, written: io::Result<usize>, length: usize) -> io::Result<usize> {
         let kind = written.as_ref().err().map(io::Error::kind);
         self.was_reset |= kind == Some(io::ErrorKind::ConnectionReset);
         match kind {
-            Some(io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => Ok(length),
+            Some(io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) if !self.has_switched => Ok(length),
             _ => written,
         }
     }

@@ -15,19 +15,24 @@ mod pool;
 mod relay;
 mod request_head;
 mod response_head;
+mod tunnel;
+mod upgrade;
+mod websocket;
 
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderName, HeaderValue, Method, Request, Response};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
 use tokio::time::Instant;
 
 use self::body::{Cut, Exchange, Limits, RequestBody};
 pub use self::body::{ResponseBody, ResponseCut};
+use self::connect::OriginIo;
 pub use self::expiry::StreamExpiry;
 use self::grpc::{Ends, Why};
 pub use self::places::{Places, Usage};
@@ -35,6 +40,9 @@ pub use self::pool::PoolCounters;
 use self::pool::{Failure, Lease, Pool};
 use self::request_head::HeadWriter;
 pub use self::request_head::check;
+pub use self::tunnel::{Direction, Tunnel, TunnelEnd};
+use self::upgrade::Asked;
+pub use self::upgrade::{SubProtocols, is_websocket};
 use crate::clock::NumericDate;
 use crate::deadline::Deadlines;
 use crate::denial::Denial;
@@ -69,6 +77,8 @@ pub struct Settings {
     pub forward_token: ForwardToken,
     /// What becomes of streams when their tokens end.
     pub stream_expiry: StreamExpiry,
+    /// Protocols that may be switched to beside WebSocket.
+    pub allowed_upgrades: Vec<String>,
     /// Names that only we may set, beside the prefix `x-jwt-`.
     pub identity_names: Vec<HeaderName>,
 }
@@ -97,6 +107,8 @@ pub struct Inbound<'r> {
     pub since: Instant,
     /// The same on the clock by which its token was judged; `None` where none is asked for.
     pub now: Option<NumericDate>,
+    /// What a WebSocket's client offers, where its token stood in between.
+    pub sub_protocols: Option<&'r SubProtocols>,
 }
 
 /// Why there is no response.
@@ -122,6 +134,7 @@ pub struct Upstream {
     deadlines: Deadlines,
     limits: Limits,
     stream_expiry: StreamExpiry,
+    allowed_upgrades: Rc<[String]>,
 }
 
 impl Upstream {
@@ -138,6 +151,7 @@ impl Upstream {
                 response: settings.response_timeout,
             },
             stream_expiry: settings.stream_expiry,
+            allowed_upgrades: settings.allowed_upgrades.clone().into(),
         }
     }
 
@@ -157,7 +171,8 @@ impl Upstream {
         if let Some(limit) = self.limits.max_size.filter(|max| body.size_hint().lower() > *max) {
             return Err(Denial::BodyTooLarge { limit }.into());
         }
-        let outbound = Outbound { upstream: self, head, permit: &permit, inbound };
+        let asked = upgrade::asked(head, !body.is_end_stream(), &self.allowed_upgrades)?;
+        let outbound = Outbound { upstream: self, head, permit: &permit, inbound, asked: asked.as_deref() };
         let exchange = Rc::new(self.begin(head, &permit, &inbound));
         let body = RequestBody::new(body, Rc::clone(&exchange), Rc::clone(&self.head));
         let limited = async {
@@ -169,6 +184,16 @@ impl Upstream {
             }
         };
         let (response, lease) = limited.await.map_err(|denial| explain(denial, &exchange, self.limits))?;
+        if let Some(asked) = asked.filter(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS) {
+            let (response, origin, received) = Box::pin(switch(&asked, response, lease, &exchange, &inbound)).await?;
+            let limits = tunnel::Limits {
+                deadline: self.deadlines.deadline(),
+                idle: self.limits.idle,
+                ends: self.stream_expiry.ends_at(&permit, &inbound),
+            };
+            let tunnel = Tunnel::new(tunnel::Ends { origin, received, is_websocket: asked.is_websocket(), limits });
+            return Ok(response.map(|body| ResponseBody::switched(body, exchange, tunnel)));
+        }
         exchange.answered();
         let response = response_head::filter(response)?;
         let ends = exchange.ends().or_else(|| self.stream_ends(&response, &permit, &inbound));
@@ -191,6 +216,25 @@ impl Upstream {
         let at = is_stream.then(|| self.stream_expiry.ends_at(permit, inbound)).flatten()?;
         Some(Ends { at, why: Why::TokenExpired })
     }
+}
+
+/// Takes over the origin's end of a connection that has become something else.
+async fn switch<B>(
+    asked: &Asked,
+    response: Response<B>,
+    lease: Lease,
+    exchange: &Exchange,
+    inbound: &Inbound<'_>,
+) -> Result<(Response<B>, OriginIo, Bytes), Denial> {
+    let response = asked.filter(response, inbound.sub_protocols)?;
+    let switched = tokio::select! {
+        biased;
+        switched = lease.switched() => switched,
+        () = exchange.deadline().elapsed() => None,
+    };
+    exchange.deadline().disarm();
+    let (origin, received) = switched.ok_or_else(|| response_head::invalid("it closed the connection"))?;
+    Ok((response, origin, received))
 }
 
 /// What took too long: the origin, or a call as a whole.
@@ -217,6 +261,7 @@ struct Outbound<'r> {
     head: &'r Parts,
     permit: &'r Permit,
     inbound: Inbound<'r>,
+    asked: Option<&'r Asked>,
 }
 
 impl Outbound<'_> {
@@ -239,6 +284,9 @@ impl Outbound<'_> {
                 // Boxed, so that a request with a pooled connection does not carry the state of connecting.
                 None => Box::pin(self.upstream.pool.lease(exchange)).await?,
             };
+            if self.asked.is_some() {
+                lease.let_switch();
+            }
             match lease.send(request, self.inbound.interim).await {
                 Ok(response) => return Ok((response, lease)),
                 Err(Failure { unsent: Some(unsent), was_idle: true, .. }) => request = unsent,
@@ -253,7 +301,11 @@ impl Outbound<'_> {
     }
 
     fn write(&self, body: RequestBody) -> Result<Request<RequestBody>, Denial> {
-        self.upstream.head.write(self.head, body, self.permit, &self.inbound)
+        let mut request = self.upstream.head.write(self.head, body, self.permit, &self.inbound)?;
+        if let Some(asked) = self.asked {
+            asked.write(request.headers_mut(), self.inbound.sub_protocols);
+        }
+        Ok(request)
     }
 }
 

@@ -84,6 +84,8 @@ enum Driver {
     Task {
         _guard: Guard,
     },
+    /// It is no longer HTTP.
+    Switched(Box<http1::Parts<TokioIo<OriginIo>>>),
     Ended,
 }
 
@@ -99,11 +101,16 @@ impl Drop for Guard {
 }
 
 impl Driver {
-    fn poll(&mut self, cx: &mut Context<'_>) {
+    /// `may_switch`: what is left of the connection may be something else than HTTP.
+    fn poll(&mut self, cx: &mut Context<'_>, may_switch: bool) {
         let Self::Inline(driver) = self else { return };
         if let Poll::Ready(ended) = Pin::new(driver).poll(cx) {
+            let may_switch = may_switch && ended.is_ok();
             log_end(ended);
-            *self = Self::Ended;
+            *self = match std::mem::replace(self, Self::Ended) {
+                Self::Inline(driver) if may_switch => Self::Switched(Box::new(driver.into_parts())),
+                _ => Self::Ended,
+            };
         }
     }
 
@@ -136,7 +143,7 @@ impl Connection {
         let Self { sender, driver, .. } = self;
         // For as long as it takes, in a task of its own, which the connection wakes itself.
         poll_fn(|cx| {
-            driver.poll(cx);
+            driver.poll(cx, false);
             sender.poll_ready(cx)
         })
         .await
@@ -150,6 +157,7 @@ pub(super) struct Lease {
     connection: Connection,
     pool: Weak<Connections>,
     is_fresh: bool,
+    may_switch: bool,
 }
 
 /// What became of a request that got no response.
@@ -220,7 +228,7 @@ impl Pool {
     fn again(&self, connection: Connection) -> Lease {
         connection.watch.begin();
         self.0.counters.reused.add(1);
-        Lease { connection, pool: Rc::downgrade(&self.0), is_fresh: false }
+        Lease { connection, pool: Rc::downgrade(&self.0), is_fresh: false, may_switch: false }
     }
 
     async fn connect(&self, place: Place) -> Result<Lease, Denial> {
@@ -231,11 +239,16 @@ impl Pool {
             handshake.await.map_err(|error| Denial::UpstreamUnreachable(error.to_string().into()))?;
         self.0.counters.opened.add(1);
         let connection = Connection { sender, watch, driver: Driver::Inline(Box::new(driver)), relay: Relay::new() };
-        Ok(Lease { connection, pool: Rc::downgrade(&self.0), is_fresh: true })
+        Ok(Lease { connection, pool: Rc::downgrade(&self.0), is_fresh: true, may_switch: false })
     }
 }
 
 impl Lease {
+    /// What is to be sent asks for another protocol.
+    pub(super) const fn let_switch(&mut self) {
+        self.may_switch = true;
+    }
+
     /// Sends one request and waits for the head of its response.
     pub(super) async fn send(
         &mut self,
@@ -243,13 +256,14 @@ impl Lease {
         client: Option<&Interim>,
     ) -> Result<Response<Incoming>, Failure> {
         let Connection { sender, driver, relay, watch } = &mut self.connection;
+        let may_switch = self.may_switch;
         watch.interim().begin(client);
         let quiet = relay.quiet();
         let mut sent = pin!(sender.try_send_request(request));
         drop(quiet);
         let sent = poll_fn(|cx| {
             relay.poll(cx, |cx| {
-                driver.poll(cx);
+                driver.poll(cx, may_switch);
                 sent.as_mut().poll(cx)
             })
         });
@@ -259,6 +273,20 @@ impl Lease {
             was_idle: !self.is_fresh,
             error: error.into_error(),
         })
+    }
+
+    /// The origin has switched protocols: its end of the connection, and what came behind the head of its answer.
+    pub(super) async fn switched(mut self) -> Option<(OriginIo, Bytes)> {
+        let driver = &mut self.connection.driver;
+        poll_fn(|cx| {
+            driver.poll(cx, true);
+            if matches!(driver, Driver::Inline(_)) { Poll::Pending } else { Poll::Ready(()) }
+        })
+        .await;
+        match std::mem::replace(driver, Driver::Ended) {
+            Driver::Switched(parts) => Some((parts.io.into_inner().switched(), parts.read_buf)),
+            _ => None,
+        }
     }
 
     /// Goes on with the response.
@@ -277,7 +305,7 @@ impl Lease {
             if polled.is_ready() {
                 return polled;
             }
-            driver.poll(cx);
+            driver.poll(cx, false);
             poll_body(cx)
         })
     }

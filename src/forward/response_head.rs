@@ -68,7 +68,7 @@ fn is_plain_number(value: &[u8]) -> bool {
 
 /// Takes out what was for one hop. A new map would keep the names in their order, which means nothing (RFC 9110 §5.3), at
 /// a twentieth of the cost of a whole request; the values of one name keep theirs.
-fn remove_hops(headers: &mut HeaderMap) {
+pub(super) fn remove_hops(headers: &mut HeaderMap) {
     let nominated = Nominated::by(headers);
     if !nominated.is_empty() {
         let is_named = |name: &&HeaderName| nominated.contain(name.as_str());
@@ -112,6 +112,6 @@ pub(super) fn may_be_trailer(name: &HeaderName) -> bool {
     !is_framing_or_routing(&fold(name.as_str()))
 }
 
-fn invalid(how: &'static str) -> Denial {
+pub(super) fn invalid(how: &'static str) -> Denial {
     Denial::UpstreamProtocol(how.into())
 }

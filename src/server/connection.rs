@@ -1,5 +1,6 @@
 //! One client connection: from its first head to close.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -7,18 +8,19 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, Version, header};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use hyper::rt::Write as _;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 
-use super::Handler;
 use super::http2;
-use super::io::{ClientIo, Connection, Pause};
+use super::io::{ClientIo, Connection, Pause, TunnelIo};
 use super::preamble::Opened;
-use super::shutdown::{Stage, Watch};
+use super::shutdown::{Drain, Stage, Watch};
 use super::worker::Worker;
+use super::{Handler, Tunnel as _};
 use crate::peer::Peer;
 
 /// One connection's state, and who is at its other end.
@@ -39,9 +41,14 @@ pub(super) async fn serve<H: Handler>(connection: Rc<Connection>, peer: Rc<Peer>
         if connection.is_http2() {
             return Box::pin(http2::serve(connection, &watch, &peer, &worker)).await;
         }
-        let speaking = Box::pin(serve_while_speaking(&connection, &watch, &peer, &worker));
-        if speaking.await == Pause::End {
-            return;
+        let tunnel = RefCell::new(None);
+        let speaking = Box::pin(serve_while_speaking(&connection, &watch, &peer, &worker, &tunnel));
+        match (speaking.await, tunnel.into_inner()) {
+            (Pause::Silence, _) => {}
+            (Pause::Switch, Some(tunnel)) => {
+                return Box::pin(serve_tunnel::<H>(tunnel, connection, &watch, &worker.drain)).await;
+            }
+            _ => return,
         }
     }
 }
@@ -51,29 +58,40 @@ async fn serve_while_speaking<H: Handler>(
     watch: &Watch,
     peer: &Rc<Peer>,
     worker: &Rc<Worker<H>>,
+    tunnel: &RefCell<Option<H::Tunnel>>,
 ) -> Pause {
     let io = ClientIo::new(Rc::clone(connection));
     let service = service_fn(|request| {
         let exchange = Exchange(Rc::clone(connection));
-        answer(request, Rc::clone(peer), Rc::clone(worker), exchange)
+        answer(request, Rc::clone(peer), Rc::clone(worker), exchange, tunnel)
     });
     let mut http = pin!(builder(worker).serve_connection(io, service));
-    let mut is_closing = false;
+    let mut goodbye = ClientIo::new(Rc::clone(connection));
+    let (mut is_closing, mut is_done) = (false, false);
     poll_fn(|cx| {
         let stage = watch.stage(cx);
         if stage >= Stage::CloseIdle && !is_closing {
             is_closing = true;
             // What has arrived is read before an idle connection closes.
-            if http.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Pause::End);
+            match http.as_mut().poll(cx) {
+                Poll::Ready(Ok(())) => is_done = true,
+                Poll::Ready(Err(_)) => return Poll::Ready(Pause::End),
+                Poll::Pending => http.as_mut().graceful_shutdown(),
             }
-            http.as_mut().graceful_shutdown();
         }
-        if let Poll::Ready(ended) = http.as_mut().poll(cx) {
+        if !is_done && let Poll::Ready(ended) = http.as_mut().poll(cx) {
             if let Err(error) = ended {
                 tracing::debug!(error = %ErrorChain(&error), "connection ended");
+                return Poll::Ready(Pause::End);
             }
-            return Poll::Ready(Pause::End);
+            is_done = true;
+        }
+        if is_done {
+            // Where an upgrade was asked for, hyper leaves the end to whoever takes it over.
+            let is_switched = tunnel.borrow().is_some();
+            if is_switched || connection.has_said_goodbye() || Pin::new(&mut goodbye).poll_shutdown(cx).is_ready() {
+                return Poll::Ready(if is_switched { Pause::Switch } else { Pause::End });
+            }
         }
         if stage == Stage::Cut {
             worker.drain.cut(!connection.is_idle());
@@ -85,6 +103,18 @@ async fn serve_while_speaking<H: Handler>(
         connection.poll_expired(cx)
     })
     .await
+}
+
+/// A tunnel is one long answer, and cut as others are.
+async fn serve_tunnel<H: Handler>(tunnel: H::Tunnel, connection: Rc<Connection>, watch: &Watch, drain: &Drain) {
+    let cut = poll_fn(|cx| match watch.stage(cx) {
+        Stage::Cut => {
+            drain.cut(true);
+            Poll::Ready(())
+        }
+        _ => Poll::Pending,
+    });
+    tunnel.run(TunnelIo::new(connection), cut).await;
 }
 
 /// Waits for a head: within the time of a first one, or of an idle connection and then of a head.
@@ -123,6 +153,7 @@ async fn answer<H: Handler>(
     peer: Rc<Peer>,
     worker: Rc<Worker<H>>,
     exchange: Exchange,
+    tunnel: &RefCell<Option<H::Tunnel>>,
 ) -> Result<Response<Tracked<H::Body>>, Infallible> {
     let refusal = exchange.0.begin(!request.body().is_end_stream());
     // HTTP/1.0 has neither chunks nor interim responses (RFC 9110 §15.2).
@@ -137,7 +168,10 @@ async fn answer<H: Handler>(
         }
         response
     };
-    if worker.drain.stage() > Stage::Serve {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        exchange.0.switch();
+        *tunnel.borrow_mut() = H::take_tunnel(response.body_mut());
+    } else if worker.drain.stage() > Stage::Serve {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     if !knows_chunks && response.body().size_hint().exact().is_none() {

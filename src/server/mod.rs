@@ -17,6 +17,7 @@ mod tls;
 mod wire;
 mod worker;
 
+use std::convert::Infallible;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use self::descriptors::Descriptors;
 pub use self::listener::{Connections, Ended, Server};
@@ -66,6 +68,8 @@ pub struct Settings {
 pub trait Handler: 'static {
     /// What an answer's body is made of.
     type Body: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static;
+    /// What an answer of 101 may lead to.
+    type Tunnel: Tunnel;
 
     /// Answers one request. Dropped when the client goes away. `interim` is where it is told of interim responses, if it
     /// can be.
@@ -78,6 +82,26 @@ pub trait Handler: 'static {
 
     /// Answers what never became a request; the connection then closes.
     fn refuse(&self, denial: Denial, peer: &Peer) -> Response<Self::Body>;
+
+    /// What goes on behind an answer of 101. Asked for once, before the answer is sent.
+    fn take_tunnel(_: &mut Self::Body) -> Option<Self::Tunnel> {
+        None
+    }
+}
+
+/// What a connection is used for after HTTP (RFC 9110 §7.8).
+pub trait Tunnel: 'static {
+    /// Serves the client until it is over; soon after `cut`, which is when it must be.
+    fn run(
+        self,
+        client: impl AsyncRead + AsyncWrite + Unpin,
+        cut: impl Future<Output = ()>,
+    ) -> impl Future<Output = ()>;
+}
+
+/// There is none.
+impl Tunnel for Infallible {
+    async fn run(self, _: impl AsyncRead + AsyncWrite + Unpin, _: impl Future<Output = ()>) {}
 }
 
 /// Makes each worker's [`Handler`], on that worker's thread and inside its runtime.

@@ -65,7 +65,10 @@ pub struct Record<'r> {
     /// What the origin answered, if it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream_status: Option<u16>,
-    /// Bytes of the answer's body.
+    /// Bytes that went to the origin behind a 101.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_in: Option<u64>,
+    /// Bytes of the answer's body, or of what followed a 101.
     pub bytes_out: u64,
 }
 
@@ -236,6 +239,7 @@ mod tests {
             token_sha256: None,
             duration_ms: 0.125,
             upstream_status: None,
+            bytes_in: None,
             bytes_out: 7,
         }
     }

@@ -94,6 +94,8 @@ struct Observed {
     outcome: Outcome,
     cut: Option<Cut>,
     bytes_out: u64,
+    /// Of a tunnel.
+    bytes_in: Option<u64>,
 }
 
 impl Observation {
@@ -116,6 +118,7 @@ impl Observation {
             outcome: Outcome::ClientGone,
             cut: None,
             bytes_out: 0,
+            bytes_in: None,
         }))
     }
 
@@ -156,6 +159,11 @@ impl Observation {
     pub const fn count(&mut self, bytes: usize) {
         self.0.bytes_out += bytes as u64;
     }
+
+    /// Counts bytes that went to the origin in a tunnel.
+    pub fn count_in(&mut self, bytes: usize) {
+        *self.0.bytes_in.get_or_insert_default() += bytes as u64;
+    }
 }
 
 impl Drop for Observed {
@@ -194,6 +202,7 @@ impl Observed {
             token_sha256: authorization.map(fingerprint).as_deref(),
             duration_ms: (duration.as_secs_f64() * 1e6).round() / 1e3,
             upstream_status: matches!(self.outcome, Outcome::Forwarded(_)).then_some(status),
+            bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,
         });
     }

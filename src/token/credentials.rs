@@ -1,15 +1,18 @@
 //! Where the token stands in the request (RFC 6750 §2, RFC 9110 §11).
 
+use std::borrow::Cow;
 use std::fmt;
 
 use http::{HeaderMap, header};
+
+use super::handshake::Handshake;
 
 use crate::denial::Denial;
 use crate::jose::MAX_TOKEN_SIZE;
 
 /// The raw token of a request, as it stands behind the scheme. It never shows itself.
-#[derive(Clone, Copy)]
-pub struct Credentials<'r>(&'r [u8]);
+#[derive(Clone)]
+pub struct Credentials<'r>(Cow<'r, [u8]>);
 
 impl<'r> Credentials<'r> {
     /// The one Bearer token in these fields; whether it can be one at all is [`Credentials::token`]'s to say.
@@ -20,19 +23,28 @@ impl<'r> Credentials<'r> {
             return Err(Denial::MultipleTokens);
         }
         match field.split_at_checked(SCHEME.len()) {
-            Some((scheme, token)) if scheme.eq_ignore_ascii_case(SCHEME) => Ok(Self(trim_spaces(token))),
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case(SCHEME) => Ok(Self(Cow::Borrowed(trim_spaces(token)))),
             _ => Err(not_bearer(field)),
         }
     }
 
+    /// The same where the token may also stand in the handshake of a WebSocket.
+    pub fn of_handshake(headers: &'r HeaderMap, handshake: &Handshake<'r>) -> Result<Self, Denial> {
+        match &handshake.token {
+            None => Self::from_headers(headers),
+            Some(_) if headers.contains_key(header::AUTHORIZATION) => Err(Denial::MultipleTokens),
+            Some(token) => token.clone().map(Self),
+        }
+    }
+
     /// The bytes, to be compared with those of known tokens.
-    pub const fn as_bytes(&self) -> &'r [u8] {
-        self.0
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
     }
 
     /// The token, if it has the form of one. A token that is known has.
-    pub fn token(&self) -> Result<&'r str, Denial> {
-        match std::str::from_utf8(self.0) {
+    pub fn token(&self) -> Result<&str, Denial> {
+        match std::str::from_utf8(&self.0) {
             Ok(token) if !is_token68(token) => {
                 Err(if token.contains(',') { Denial::MultipleTokens } else { Denial::MalformedCredentials })
             }
@@ -85,7 +97,7 @@ fn is_token68(text: &str) -> bool {
 }
 
 /// RFC 9110 §5.6.2.
-fn is_tchar(byte: u8) -> bool {
+pub(super) fn is_tchar(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
@@ -150,6 +162,6 @@ mod tests {
 
     #[test]
     fn credentials_do_not_show_their_token() {
-        assert_eq!(format!("{:?}", Credentials(b"secret")), "Credentials([redacted])");
+        assert_eq!(format!("{:?}", Credentials(Cow::Borrowed(b"secret"))), "Credentials([redacted])");
     }
 }

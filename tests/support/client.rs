@@ -229,7 +229,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         read.is_ok_and(|count| count > 0)
     }
 
-    async fn read_head(&mut self) -> String {
+    /// A head as it came.
+    pub(crate) async fn read_head(&mut self) -> String {
         loop {
             if let Some(end) = find(&self.buffer, b"\r\n\r\n") {
                 let head = self.buffer.split_to(end + 4);

@@ -27,6 +27,7 @@ fn settings(listener: &TcpListener) -> Settings {
         trusted_proxies: crate::peer::TrustedProxies::default(),
         forward_token: ForwardToken::Keep,
         stream_expiry: StreamExpiry::Close,
+        allowed_upgrades: Vec::new(),
         identity_names: Vec::new(),
     }
 }

@@ -136,6 +136,7 @@ impl hyper::rt::Write for ClientIo {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.connection.awaits_head.set(false);
+        this.connection.has_said_goodbye.set(true);
         if this.lingered.is_none() {
             ready!(Pin::new(&mut *this.connection.stream.borrow_mut()).poll_shutdown(cx))?;
             this.connection.owes_the_end.set(false);

@@ -1,6 +1,7 @@
 //! A client's socket and its state: read through [`Wire`], its time limits kept.
 
 mod hyper_io;
+mod tunnel_io;
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -15,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 pub(super) use self::hyper_io::ClientIo;
+pub(super) use self::tunnel_io::TunnelIo;
 use super::stream::Stream;
 use super::wire::Wire;
 use crate::deadline::Deadline;
@@ -59,6 +61,7 @@ pub(super) struct Connection {
     owes_the_end: Cell<bool>,
     /// What is to be written before the answer.
     interim: Interim,
+    has_said_goodbye: Cell<bool>,
 }
 
 /// What the deadline is for.
@@ -91,6 +94,7 @@ impl Connection {
             is_write_stalled: Cell::new(false),
             owes_the_end: Cell::new(false),
             interim: Interim::default(),
+            has_said_goodbye: Cell::new(false),
         }
     }
 
@@ -111,6 +115,11 @@ impl Connection {
             self.must_linger.set(true);
         }
         refusal
+    }
+
+    /// What follows the answer is not HTTP: what has come behind the request is a part of it.
+    pub(super) fn switch(&self) {
+        self.wire.borrow_mut().switch();
     }
 
     /// What the connection is waited for with. Before the first head it is armed already.
@@ -150,6 +159,11 @@ impl Connection {
             Phase::Serving => false,
         };
         is_between && !self.is_write_stalled.get()
+    }
+
+    /// Whether its end was announced, or there was no reason to.
+    pub(super) fn has_said_goodbye(&self) -> bool {
+        self.has_said_goodbye.get()
     }
 
     /// Whether the client has said that it speaks HTTP/2.
@@ -359,11 +373,13 @@ impl Drop for Connection {
     }
 }
 
-/// Why a connection has nothing more to say.
+/// Why a connection has nothing more to say in HTTP.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Pause {
     /// It has been idle for a while.
     Silence,
+    /// It has become something else than HTTP.
+    Switch,
     /// It is over.
     End,
 }

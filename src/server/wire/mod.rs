@@ -47,6 +47,8 @@ enum State {
     Chunked(Box<Chunked>),
     /// The message was passed on; its answer is not written yet.
     Answer,
+    /// The connection is no longer HTTP: everything is passed on as it is.
+    Tunnel,
     /// After a refusal: nothing more is read as a request.
     Refused,
     /// It is no HTTP/1.
@@ -178,6 +180,11 @@ impl Wire {
         self.cleared = HARMLESS_HEAD.len();
     }
 
+    /// What comes from here on is not HTTP.
+    pub(super) fn switch(&mut self) {
+        self.state = State::Tunnel;
+    }
+
     /// Whether a head has begun and is not complete.
     pub(super) fn is_in_head(&self) -> bool {
         matches!(self.state, State::Head { .. }) && !self.held.is_empty()
@@ -264,6 +271,7 @@ impl Wire {
                     self.read_body(0);
                 }
             }
+            State::Tunnel => self.cleared = self.held.len(),
             State::Head { .. } | State::Answer | State::Refused | State::Http2 => {}
         }
         Ok(())
@@ -415,6 +423,17 @@ mod tests {
             }
             assert_eq!(passed(&mut wire), GET, "{pieces:?}");
         }
+    }
+
+    #[test]
+    fn what_comes_behind_a_switch_passes_as_it_is() {
+        let mut wire = Wire::new(1024);
+        wire.receive(&[GET, b"\x81\x85GET / "].concat()).unwrap();
+        assert_eq!(passed(&mut wire), GET);
+        wire.switch();
+        wire.answered().unwrap();
+        assert_eq!(passed(&mut wire), b"\x81\x85GET / ");
+        assert!(!wire.is_between() && !wire.is_in_head() && !wire.is_awaiting_answer());
     }
 
     #[test]
