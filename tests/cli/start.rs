@@ -39,7 +39,8 @@ fn every_flag_in_the_documentation_exists() {
     let pages = ["README.md", "docs/limits.md", "docs/listener.md", "docs/metrics.md", "docs/scale.md"];
     let documentation = pages.map(|page| std::fs::read_to_string(page).unwrap()).concat();
     let command = Flags::command();
-    let known: Vec<_> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
+    let subcommands = command.get_subcommands().flat_map(clap::Command::get_arguments);
+    let known: Vec<_> = command.get_arguments().chain(subcommands).filter_map(clap::Arg::get_long).collect();
     let words = documentation.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
     let flags: Vec<_> = words.filter_map(|word| word.strip_prefix("--")).filter(|flag| flag.len() > 1).collect();
     assert!(flags.len() > 20);
