@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Version};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -121,8 +121,9 @@ impl Gateway {
     }
 
     fn deny(&self, denial: Denial, closes: bool, mut observation: Observation) -> Response<AnswerBody> {
-        // What comes behind a request that was not understood is not understood either.
-        let closes = closes || matches!(denial, Denial::AmbiguousRequest(_) | Denial::MalformedRequest(_));
+        // What comes behind a request that was not understood is not understood either. HTTP/2 ends the stream instead.
+        let closes = (closes || matches!(denial, Denial::AmbiguousRequest(_) | Denial::MalformedRequest(_)))
+            && observation.head().version < Version::HTTP_2;
         let response = respond::denied(&denial, self.context(&observation, closes));
         observation.conclude(Outcome::Denied(denial));
         response.map(|body| AnswerBody::own(body, observation))

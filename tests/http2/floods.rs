@@ -1,11 +1,10 @@
 //! Frames that ask for work and lead to nothing, as many as a client can send. Each is the end of its connection, and of
 //! no other.
 
-use crate::support::http2::{Frames, Http2, fields_block, frame, get};
+use crate::support::http2::{Frames, Http2, USUAL, fields_block, frame, get};
 use crate::support::{House, Reply};
 
 const TIMES: usize = 200_000;
-const USUAL: [(&str, &str); 4] = [(":method", "GET"), (":scheme", "http"), (":authority", "a.test"), (":path", "/")];
 
 /// Whether such a flood ends its connection while a good client is served.
 async fn is_ended(begin: &[u8], again: &[u8]) -> bool {
@@ -97,4 +96,30 @@ async fn streams_are_not_begun_and_reset_without_end() {
 async fn we_are_not_made_to_reset_streams_without_end() {
     // CVE-2025-8671: WINDOW_UPDATE by 0 is an error of the stream, which we reset.
     assert!(is_ended(&[], &streams(|stream| frame(8, 0, stream, &[0; 4]))).await);
+}
+
+#[tokio::test]
+async fn a_flood_is_told_why_it_ends() {
+    let house = House::start(&[]).await;
+    let mut client = Frames::connect(house.gate.addr()).await;
+    client.send(&frame(4, 0, 0, &[]).repeat(1_100)).await;
+    let goaway = client.next_of(7).await.unwrap();
+    // ENHANCE_YOUR_CALM.
+    assert_eq!(goaway.payload[4..8], 11_u32.to_be_bytes());
+}
+
+#[tokio::test]
+async fn a_list_of_fields_that_grows_when_it_is_read_is_not_kept() {
+    // One field of 4,000 bytes is put into the table (RFC 7541 §6.2.1), and then named by one byte each, 16,000 times.
+    let house = House::start(&["--skip-auth-route", "/*"]).await;
+    let mut client = Frames::connect(house.gate.addr()).await;
+    let (name, value) = ("x", "v".repeat(3_900));
+    let mut block = fields_block(&USUAL);
+    let literal = fields_block(&[(name, &value)]);
+    block.extend([&[0x40], &literal[1..]].concat());
+    block.resize(16_000, 0x80 | 0x3e);
+    client.send(&frame(1, 0x5, 1, &block)).await;
+    let goaway = client.next_of(7).await.unwrap();
+    assert_eq!(goaway.payload[4..8], 11_u32.to_be_bytes());
+    assert!(house.origin.received().is_empty());
 }

@@ -1,9 +1,8 @@
 //! Time limits, sizes and the end.
 
-use crate::support::http2::{Frames, Http2, fields_block, frame, get, reason, whole};
+use crate::support::http2::{Frames, Http2, USUAL, fields_block, frame, get, reason, whole};
 use crate::support::{Binary, House, Issuer, Origin, Reply, client, eventually};
 
-const USUAL: [(&str, &str); 4] = [(":method", "GET"), (":scheme", "http"), (":authority", "a.test"), (":path", "/")];
 const GOAWAY: u8 = 7;
 
 #[tokio::test]
@@ -16,8 +15,17 @@ async fn a_client_that_does_not_ask_or_not_to_the_end_is_sent_away() {
     assert!(asked.next_of(1).await.is_some());
     // The same connection, half a list of fields: END_STREAM without END_HEADERS.
     asked.send(&frame(1, 0x1, 3, &fields_block(&USUAL))).await;
-    assert_eq!(asked.next_of(1).await, None);
-    assert_eq!(house.origin.received().len(), 1);
+    let goaway = asked.next_of(GOAWAY).await.unwrap();
+    // ENHANCE_YOUR_CALM.
+    assert_eq!(goaway.payload[4..8], 11_u32.to_be_bytes());
+    assert_eq!(asked.next().await, None);
+    // Half a frame of them.
+    let mut half = Frames::connect(house.gate.addr()).await;
+    half.send(&frame(1, 0x5, 1, &fields_block(&USUAL))).await;
+    assert!(half.next_of(1).await.is_some());
+    half.send(&frame(1, 0x5, 3, &fields_block(&USUAL))[..20]).await;
+    assert!(half.next_of(GOAWAY).await.is_some());
+    assert_eq!(house.origin.received().len(), 2);
 }
 
 #[tokio::test]
@@ -25,10 +33,14 @@ async fn an_idle_connection_ends_and_a_busy_one_does_not() {
     let house = House::start(&["--idle-timeout", "300ms"]).await;
     house.origin.reply_at("/held", Reply::ok("late").held());
     let token = house.issuer.token().sign();
-    let (mut idle, mut busy) = (Http2::connect(house.gate.addr()).await, Http2::connect(house.gate.addr()).await);
+    let mut busy = Http2::connect(house.gate.addr()).await;
     let (held, _) = busy.begin(get("/held", Some(&token)), true).await;
-    assert_eq!(idle.exchange(get("/", Some(&token))).await.status, 200);
-    drop(idle.ended().await);
+    let mut idle = Frames::connect(house.gate.addr()).await;
+    idle.send(&frame(1, 0x5, 1, &fields_block(&USUAL))).await;
+    assert!(idle.next_of(1).await.is_some());
+    // NO_ERROR.
+    assert_eq!(idle.next_of(GOAWAY).await.unwrap().payload[4..8], [0; 4]);
+    assert_eq!(idle.next_of(1).await, None);
     house.origin.release();
     assert_eq!(whole(held).await.unwrap().text(), "late");
 }
@@ -124,4 +136,59 @@ async fn a_goaway_is_what_an_idle_client_sees_of_a_drain() {
     // It never answers the PING that follows.
     assert_eq!(client.next_of(1).await, None);
     assert_eq!(binary.wait().await.code, Some(0));
+}
+
+/// A request whose answer has ten bytes, of which the client has made room for five.
+async fn half_read(gate: std::net::SocketAddr) -> Frames {
+    let mut client = Frames::connect(gate).await;
+    // SETTINGS_INITIAL_WINDOW_SIZE.
+    client.send(&frame(4, 0, 0, &[0, 4, 0, 0, 0, 5])).await;
+    client.send(&frame(1, 0x5, 1, &fields_block(&USUAL))).await;
+    let half = client.next_of(0).await.unwrap();
+    assert_eq!((half.flags, &*half.payload), (0, &b"01234"[..]));
+    client
+}
+
+#[tokio::test]
+async fn the_last_of_an_answer_is_not_kept_for_long() {
+    let house = House::start(&["--skip-auth-route", "/*", "--stream-idle-timeout", "300ms"]).await;
+    house.origin.reply(Reply::ok("0123456789"));
+    let mut client = half_read(house.gate.addr()).await;
+    // The origin has long answered; only the client is waited for.
+    assert_eq!(client.next_of(0).await, None);
+}
+
+#[tokio::test]
+async fn a_drain_waits_for_the_last_of_an_answer() {
+    let (issuer, origin) = (Issuer::start(), Origin::start());
+    origin.reply(Reply::ok("0123456789"));
+    let flags = ["--issuer", &*issuer.url(), "--upstream", &*origin.url(), "--skip-auth-route", "/*"];
+    for (reads, code) in [(true, 0), (false, 143)] {
+        let binary = Binary::start(&[&flags[..], &["--shutdown-grace-period", "2s"]].concat());
+        let mut client = half_read(binary.addr().await).await;
+        binary.signal("TERM");
+        assert!(client.next_of(GOAWAY).await.is_some());
+        if reads {
+            client.send(&frame(8, 0, 1, &5_u32.to_be_bytes())).await;
+            assert_eq!(client.next_of(0).await.unwrap().payload, b"56789");
+        }
+        // One that does not read is waited for until the grace period is over.
+        assert_eq!(binary.wait().await.code, Some(code));
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_never_makes_room_holds_the_origin_for_no_longer_than_others() {
+    let house = House::start(&["--skip-auth-route", "/*", "--stream-idle-timeout", "300ms"]).await;
+    house.origin.reply(Reply::pattern(10_000_000));
+    let mut client = Frames::connect(house.gate.addr()).await;
+    client.send(&frame(4, 0, 0, &[0, 4, 0, 0, 0, 0])).await;
+    for number in 0..10 {
+        client.send(&frame(1, 0x5, 2 * number + 1, &fields_block(&USUAL))).await;
+    }
+    for _ in 0..10 {
+        // RST_STREAM with CANCEL.
+        assert_eq!(client.next_of(3).await.unwrap().payload, 8_u32.to_be_bytes());
+    }
+    eventually("the origin is left", async || house.origin.abandoned() == 10).await;
 }

@@ -1,12 +1,10 @@
 //! What goes through, and what is refused.
 
-use bytes::Bytes;
-use http::Request;
-use tokio::io::AsyncWriteExt;
-
-use crate::support::http2::{Frames, Http2, PREFACE, fields_block, frame, get, next, post, reason, whole};
+use crate::support::http2::{Frames, Http2, PREFACE, USUAL, fields_block, frame, get, next, post, reason, whole};
 use crate::support::origin::{is_pattern, pattern};
 use crate::support::{Client, House, Reply, client, eventually, patiently};
+use bytes::Bytes;
+use http::Request;
 
 #[tokio::test]
 async fn a_request_and_its_answer_go_through() {
@@ -140,8 +138,6 @@ async fn refusals_say_why_and_leave_the_connection() {
 /// ends the connection (GOAWAY is 7); what we refuse is answered (HEADERS is 1).
 #[tokio::test]
 async fn what_is_no_request_never_reaches_the_origin() {
-    const USUAL: [(&str, &str); 4] =
-        [(":method", "GET"), (":scheme", "http"), (":authority", "a.test"), (":path", "/")];
     let house = House::start(&["--skip-auth-route", "/*"]).await;
     let with = |field| USUAL.into_iter().chain([field]).collect::<Vec<_>>();
     let replaced =
@@ -240,24 +236,97 @@ async fn an_answer_that_the_origin_cuts_is_cut() {
 #[tokio::test]
 async fn http_1_1_and_http_2_come_to_one_port_in_whatever_pieces() {
     let house = House::start(&["--skip-auth-route", "/*"]).await;
-    for pieces in [1, 5, 24, PREFACE.len()] {
-        let mut stream = tokio::net::TcpStream::connect(house.gate.addr()).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        for piece in PREFACE.chunks(pieces) {
-            stream.write_all(piece).await.unwrap();
+    let request = frame(1, 0x5, 1, &fields_block(&USUAL));
+    for size in [1, 5, 24, 30, 1000] {
+        let mut client = Frames::begin(house.gate.addr()).await;
+        for piece in [PREFACE, &request].concat().chunks(size) {
+            client.send(piece).await;
             tokio::task::yield_now().await;
         }
-        let builder = h2::client::Builder::new();
-        drop(stream);
-        let mut client = Http2::connect_with(house.gate.addr(), &builder).await;
-        assert_eq!(client.exchange(get("/", None)).await.status, 200);
+        let answer = client.next_of(1).await.unwrap();
+        // `:status: 200` is the eighth of the static table (RFC 7541, appendix A).
+        assert_eq!((answer.stream, answer.payload.first()), (1, Some(&0x88)), "{size}");
     }
     let mut one = Client::connect(house.gate.addr()).await;
     one.send(client::request("GET", "/", None, "")).await;
     assert_eq!(one.response().await.status, 200);
-    // It begins like HTTP/2 and is none.
-    for almost in ["PRI * HTTP/2.0\r\n\r\nSM\r\n\rX", "PRI * HTTP/1.1\r\n\r\n", "PRI / HTTP/2.0\r\nHost: x\r\n\r\n"] {
-        let response = client::exchange(house.gate.addr(), almost).await;
-        assert!(matches!(response.status, 400 | 505), "{almost}: {response:?}");
+    // It begins like HTTP/2 and is none; or it is, and comes too late.
+    let late = format!("{}PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", client::request("GET", "/", None, ""));
+    for (bytes, answers) in [
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\rX", vec![400]),
+        ("PRI * HTTP/1.1\r\n\r\n", vec![400]),
+        ("PRI / HTTP/2.0\r\nHost: x\r\n\r\n", vec![400]),
+        (&late, vec![200, 400]),
+    ] {
+        let mut client = Client::connect(house.gate.addr()).await;
+        client.send(bytes).await;
+        for status in answers {
+            assert_eq!(client.response().await.status, status, "{bytes:?}");
+        }
+        assert!(client.is_closed().await, "{bytes:?}");
     }
+}
+
+#[tokio::test]
+async fn answers_without_a_body_have_none_and_interim_ones_end_here() {
+    let house = House::start(&[]).await;
+    let token = house.issuer.token().sign();
+    let mut client = Http2::connect(house.gate.addr()).await;
+    let head = Request::head("http://gate.test/head").header("authorization", format!("Bearer {token}"));
+    house.origin.reply_next([
+        Reply::raw("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"),
+        Reply::new(204, &[], ""),
+        Reply::new(304, &[("ETag", "\"a\"")], ""),
+        Reply::raw("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"),
+    ]);
+    let response = client.exchange(head.body(()).unwrap()).await;
+    assert_eq!((response.status, response.header("content-length"), &*response.body), (200, Some("5"), &b""[..]));
+    for (status, body) in [(204, ""), (304, ""), (200, "ok")] {
+        let response = client.exchange(get("/", Some(&token))).await;
+        assert_eq!((response.status, &*response.text()), (status, body));
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_expects_to_be_told_to_go_on_has_its_request_answered() {
+    let house = House::start(&[]).await;
+    let mut client = Http2::connect(house.gate.addr()).await;
+    let mut request = post("/", Some(&house.issuer.token().sign()));
+    request.headers_mut().insert("expect", "100-continue".parse().unwrap());
+    let (response, mut body) = client.begin(request.clone(), false).await;
+    house.origin.has_begun(1).await;
+    body.send_data(Bytes::from_static(b"data"), true).unwrap();
+    assert_eq!(whole(response).await.unwrap().status, 200);
+    let seen = house.origin.only();
+    assert_eq!((seen.header("expect"), &*seen.body), (None, &b"data"[..]));
+    request.headers_mut().insert("expect", "else".parse().unwrap());
+    assert_eq!(reason(&client.exchange(request).await), "expectation_failed");
+}
+
+#[tokio::test]
+async fn a_fragment_does_not_reach_rules_or_origin() {
+    // The http crate cuts it off before anybody sees it: all see the same path.
+    let house = House::start(&["--skip-auth-route", "/open"]).await;
+    let mut client = Frames::connect(house.gate.addr()).await;
+    for (stream, path) in [(1, "/open#/closed"), (3, "/closed#/open")] {
+        let fields = USUAL.map(|field| if field.0 == ":path" { (":path", path) } else { field });
+        client.send(&frame(1, 0x5, stream, &fields_block(&fields))).await;
+        assert_eq!(client.next_of(1).await.unwrap().stream, stream);
+    }
+    assert_eq!(house.origin.only().target, "/open");
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_cancels_its_requests() {
+    let house = House::start(&[]).await;
+    house.origin.reply(Reply::never());
+    let mut client = Http2::connect(house.gate.addr()).await;
+    let token = house.issuer.token().sign();
+    let mut all = Vec::new();
+    for _ in 0..3 {
+        all.push(client.begin(get("/never", Some(&token)), true).await);
+    }
+    house.origin.has_begun(3).await;
+    client.go_away();
+    eventually("the requests are cancelled", async || house.origin.abandoned() == 3).await;
 }

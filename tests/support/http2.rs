@@ -16,6 +16,10 @@ use super::{Response, patiently};
 /// What a connection begins with (RFC 9113 §3.4), and the SETTINGS that follow, with nothing to say.
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
+/// The fields of `GET /`.
+pub(crate) const USUAL: [(&str, &str); 4] =
+    [(":method", "GET"), (":scheme", "http"), (":authority", "a.test"), (":path", "/")];
+
 /// One connection that keeps to the rules.
 #[derive(Debug)]
 pub(crate) struct Http2 {
@@ -82,6 +86,11 @@ impl Http2 {
     pub(crate) async fn ended(self) -> Result<(), h2::Error> {
         drop(self.sender);
         patiently("the end of the connection", self.driver).await.unwrap()
+    }
+
+    /// Closes the connection without a word, whatever is under way.
+    pub(crate) fn go_away(&self) {
+        self.driver.abort();
     }
 
     /// Whether the other end has said that it takes no more.
@@ -170,10 +179,16 @@ fn push_length(block: &mut Vec<u8>, length: usize) {
 impl Frames {
     /// Connects and says who it is.
     pub(crate) async fn connect(addr: SocketAddr) -> Self {
-        let mut frames = Self(patiently("connect", TcpStream::connect(addr)).await.unwrap());
-        frames.0.set_nodelay(true).unwrap();
+        let mut frames = Self::begin(addr).await;
         frames.send(PREFACE).await;
         frames
+    }
+
+    /// Connects and says nothing yet.
+    pub(crate) async fn begin(addr: SocketAddr) -> Self {
+        let stream = patiently("connect", TcpStream::connect(addr)).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self(stream)
     }
 
     pub(crate) async fn send(&mut self, bytes: &[u8]) {

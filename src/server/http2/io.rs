@@ -8,52 +8,38 @@ use std::task::{Context, Poll, ready};
 use hyper::rt::ReadBufCursor;
 
 use super::super::io::Connection;
-use super::frames::Frames;
+use super::frames::Reason;
 use super::streams::Streams;
 
 pub(super) struct Http2Io {
     connection: Rc<Connection>,
     streams: Streams,
-    frames: Frames,
 }
 
 impl Http2Io {
     pub(super) fn new(connection: Rc<Connection>, streams: Streams) -> Self {
-        Self { connection, streams, frames: Frames::new() }
-    }
-
-    /// What was written is worth some frames of the client's, as are requests.
-    fn wrote(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        self.streams.wrote(written.is_pending());
-        if let Poll::Ready(Ok(count)) = &written {
-            self.frames.wrote(*count);
-        }
-        written
+        Self { connection, streams }
     }
 }
 
 impl hyper::rt::Read for Http2Io {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, mut cursor: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let (frames, streams) = (&mut this.frames, &this.streams);
         let looked = ready!(this.connection.poll_unframed(cx, cursor.remaining(), |bytes| {
             cursor.put_slice(bytes);
-            frames.read(bytes, streams.begun())
+            this.streams.read(bytes)
         }))?;
         if let Err(flood) = looked {
-            tracing::debug!(%flood, "connection closed");
+            this.streams.say_goaway(cx, Reason::EnhanceYourCalm);
             return Poll::Ready(Err(io::Error::other(flood)));
         }
-        streams.read(frames.are_in_fields());
         Poll::Ready(Ok(()))
     }
 }
 
 impl hyper::rt::Write for Http2Io {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let written = this.connection.poll_write_pieces(cx, &[io::IoSlice::new(bytes)]);
-        this.wrote(written)
+        self.poll_write_vectored(cx, &[io::IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -63,7 +49,8 @@ impl hyper::rt::Write for Http2Io {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = this.connection.poll_write_pieces(cx, slices);
-        this.wrote(written)
+        this.streams.wrote(slices, &written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

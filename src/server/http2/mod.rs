@@ -19,7 +19,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
 
 use self::io::Http2Io;
-use self::streams::{Exchange, Streams, Tracked};
+use self::streams::{Ending, Exchange, Expired, Streams, Tracked};
 use super::Handler;
 use super::connection::ErrorChain;
 use super::io::Connection;
@@ -54,6 +54,7 @@ pub(super) async fn serve<H: Handler>(
     worker: &Rc<Worker<H>>,
 ) {
     let streams = Streams::new(Rc::clone(&connection));
+    let _ending = Ending(streams.clone());
     let io = Http2Io::new(connection, streams.clone());
     let service = service_fn(|request| {
         let exchange = streams.begin();
@@ -86,7 +87,16 @@ pub(super) async fn serve<H: Handler>(
             worker.drain.cut(streams.are_open());
             return Poll::Ready(());
         }
-        streams.poll_expired(cx)
+        match streams.poll_expired(cx) {
+            Poll::Ready(Expired::Idle) => {
+                http.as_mut().graceful_shutdown();
+                streams.hurry();
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Poll::Ready(Expired::Over) => Poll::Ready(()),
+            Poll::Pending => Poll::Pending,
+        }
     })
     .await;
 }

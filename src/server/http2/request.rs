@@ -5,11 +5,8 @@
 use bytes::BytesMut;
 use http::{HeaderMap, HeaderValue, Method, Request, header};
 
+use super::super::wire::{MAX_FIELDS, MAX_TARGET, is_host, is_target_byte};
 use crate::denial::Denial;
-
-/// As for HTTP/1.1 (`server/wire/head.rs`).
-const MAX_TARGET: usize = 16 * 1024;
-const MAX_FIELDS: usize = 100;
 
 /// Refuses what can be read in two ways, and joins the cookies.
 pub(super) fn normalise<B>(request: &mut Request<B>) -> Result<(), Denial> {
@@ -35,8 +32,7 @@ fn check_target<B>(request: &Request<B>) -> Result<(), Denial> {
     if request.method() != Method::CONNECT && !target.starts_with('/') && !is_asterisk {
         return Err(malformed("the request target is no path"));
     }
-    // As in HTTP/1.1: origins read the last one as a slash.
-    if target.bytes().any(|byte| matches!(byte, b'"' | b'<' | b'>' | b'`' | b'\\') || !byte.is_ascii_graphic()) {
+    if !target.bytes().all(is_target_byte) {
         return Err(malformed("the request target has a character that none may have"));
     }
     match request.uri().scheme_str() {
@@ -52,18 +48,19 @@ fn check_host<B>(request: &mut Request<B>) -> Result<(), Denial> {
     if second.is_some() {
         return Err(ambiguous("two Host fields"));
     }
-    match (request.uri().authority(), host) {
+    let authority = request.uri().authority().map(|authority| authority.as_str().as_bytes());
+    match (authority, host.map(HeaderValue::as_bytes)) {
         (None, None) => Err(malformed("neither :authority nor Host")),
-        (Some(authority), _) if authority.as_str().contains('@') => Err(malformed("user information in :authority")),
-        (Some(authority), Some(host)) if !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) => {
+        (Some(authority), _) if !is_host(authority) => Err(malformed(":authority is not valid")),
+        (Some(authority), Some(host)) if !host.eq_ignore_ascii_case(authority) => {
             Err(ambiguous(":authority and Host differ"))
         }
-        (None, Some(host)) if host.is_empty() || host.as_bytes().contains(&b'@') => Err(malformed("no host in Host")),
+        (None, Some(host)) if !is_host(host) => Err(malformed("the Host field is not valid")),
         _ => Ok(()),
     }
 }
 
-/// RFC 9113 §8.2.1: none has white space around it; control characters cannot be forwarded.
+/// RFC 9113 §8.2.1: none has white space around it. Control characters never get here.
 fn check_value(value: &HeaderValue) -> Result<(), Denial> {
     let bytes = value.as_bytes();
     if matches!(bytes.first(), Some(b' ' | b'\t')) || matches!(bytes.last(), Some(b' ' | b'\t')) {
@@ -131,7 +128,9 @@ mod tests {
             (get("/").header("host", "a.test"), None),
             (get("/"), Some("malformed_request")),
             (get("/").header("host", ""), Some("malformed_request")),
+            (get("/").header("host", "a.test/b"), Some("malformed_request")),
             (get("http://u@a.test/"), Some("malformed_request")),
+            (get("http://a.test:999999/"), Some("malformed_request")),
             (get("ftp://a.test/"), Some("malformed_request")),
             (get("http://a.test/a\\b"), Some("malformed_request")),
             (get("http://a.test/").header("x", HeaderValue::from_bytes(b" v").unwrap()), Some("malformed_request")),

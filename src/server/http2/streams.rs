@@ -1,9 +1,10 @@
-//! The streams of one connection: polled by its own task, counted for its time limits.
+//! The streams of one connection: polled by its own task, watched for its time limits.
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
 use super::super::io::Connection;
+use super::frames::{Flood, Frames, Reason};
 use crate::deadline::Deadline;
 
 /// What an idle client may take to go once it has been told to.
@@ -29,14 +31,14 @@ struct State {
     new: RefCell<Vec<Task>>,
     /// The exchange that the next task is for.
     next: RefCell<Option<Rc<Stall>>>,
-    open: Cell<usize>,
-    /// How many there ever were.
-    begun: Cell<u64>,
+    frames: RefCell<Frames>,
     connection: Rc<Connection>,
-    waiting_for: Cell<Awaited>,
-    is_in_fields: Cell<bool>,
+    /// How many requests are being answered.
+    exchanges: Cell<usize>,
+    has_begun: Cell<bool>,
     is_write_stalled: Cell<bool>,
     must_hurry: Cell<bool>,
+    waiting_for: Cell<Awaited>,
 }
 
 /// What the deadline is for.
@@ -50,10 +52,19 @@ enum Awaited {
     Request,
     /// The client's end, after our GOAWAY.
     Farewell,
-    /// That the client reads.
+    /// That the client reads what is written, or makes room for the last of its answers.
     Reading,
     /// Nothing: we are at work.
     Nothing,
+}
+
+/// What is to be done when the client has taken too long.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Expired {
+    /// It is told to go.
+    Idle,
+    /// The connection ends.
+    Over,
 }
 
 impl Streams {
@@ -62,54 +73,67 @@ impl Streams {
             tasks: RefCell::default(),
             new: RefCell::default(),
             next: RefCell::default(),
-            open: Cell::new(0),
-            begun: Cell::new(0),
+            frames: RefCell::new(Frames::new()),
             connection,
-            waiting_for: Cell::new(Awaited::First),
-            is_in_fields: Cell::new(false),
+            exchanges: Cell::new(0),
+            has_begun: Cell::new(false),
             is_write_stalled: Cell::new(false),
             must_hurry: Cell::new(false),
+            waiting_for: Cell::new(Awaited::First),
         }))
     }
 
     /// A request begins. hyper executes its task right after.
     pub(super) fn begin(&self) -> Exchange {
         let state = &self.0;
-        state.open.set(state.open.get() + 1);
-        state.begun.set(state.begun.get() + 1);
-        state.settle();
+        state.exchanges.set(state.exchanges.get() + 1);
+        state.has_begun.set(true);
+        state.settle(false);
         let stall = Rc::new(Stall(state.connection.deadline().another()));
         state.next.replace(Some(Rc::clone(&stall)));
         Exchange { state: Rc::clone(state), stall }
     }
 
-    /// Whether a request is being answered.
+    /// Whether an answer is still owed, or a part of it.
     pub(super) fn are_open(&self) -> bool {
-        self.0.open.get() > 0
-    }
-
-    /// How many requests there ever were.
-    pub(super) fn begun(&self) -> u64 {
-        self.0.begun.get()
+        self.0.exchanges.get() > 0 || self.0.frames.borrow().have_open()
     }
 
     /// An idle client gets no more time than to say goodbye.
     pub(super) fn hurry(&self) {
         self.0.must_hurry.set(true);
-        self.0.settle();
+        self.0.settle(false);
     }
 
-    /// A list of fields has begun and not ended, or has.
-    pub(super) fn read(&self, is_in_fields: bool) {
-        if self.0.is_in_fields.replace(is_in_fields) != is_in_fields {
-            self.0.settle();
+    /// This has come.
+    pub(super) fn read(&self, bytes: &[u8]) -> Result<(), Flood> {
+        self.0.frames.borrow_mut().read(bytes, Instant::now())?;
+        self.0.settle(false);
+        Ok(())
+    }
+
+    /// This much of it has gone, if the client reads.
+    pub(super) fn wrote(&self, slices: &[io::IoSlice<'_>], written: &Poll<io::Result<usize>>) {
+        let mut has_body = false;
+        if let Poll::Ready(Ok(count)) = written {
+            let (mut frames, mut left) = (self.0.frames.borrow_mut(), *count);
+            for slice in slices {
+                let part = slice.get(..left).unwrap_or(slice);
+                has_body |= frames.wrote(part);
+                left -= part.len();
+            }
         }
+        self.0.is_write_stalled.set(written.is_pending());
+        self.0.settle(has_body);
     }
 
-    /// The client does not read what is written, or does again.
-    pub(super) fn wrote(&self, is_stalled: bool) {
-        if self.0.is_write_stalled.replace(is_stalled) || is_stalled {
-            self.0.settle();
+    /// Says why the connection ends, if that can be said: hyper would not.
+    pub(super) fn say_goaway(&self, cx: &mut Context<'_>, reason: Reason) {
+        let frame = self.0.frames.borrow().goaway(reason);
+        if let Some(frame) = frame {
+            // As far as there is room for it.
+            let _ = self.0.connection.poll_write_pieces(cx, &[io::IoSlice::new(&frame)]);
+            let _ = self.0.connection.poll_flush(cx);
         }
     }
 
@@ -129,28 +153,40 @@ impl Streams {
     }
 
     /// Ready when the client has taken too long.
-    pub(super) fn poll_expired(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.connection.deadline().poll_elapsed(cx)
+    pub(super) fn poll_expired(&self, cx: &mut Context<'_>) -> Poll<Expired> {
+        ready!(self.0.connection.deadline().poll_elapsed(cx));
+        match self.0.waiting_for.get() {
+            Awaited::First | Awaited::Request => Poll::Ready(Expired::Idle),
+            Awaited::Fields => {
+                self.say_goaway(cx, Reason::EnhanceYourCalm);
+                Poll::Ready(Expired::Over)
+            }
+            Awaited::Farewell | Awaited::Reading | Awaited::Nothing => Poll::Ready(Expired::Over),
+        }
     }
 }
 
 impl State {
-    /// Whose move is it? What is awaited already is not awaited anew, whatever else comes.
-    fn settle(&self) {
+    /// Whose move is it? What is awaited already is not awaited anew, whatever else comes; but what the client reads of a
+    /// body gives it more time for the rest.
+    fn settle(&self, has_read: bool) {
+        let frames = self.frames.borrow();
         let awaited = if self.is_write_stalled.get() {
             Awaited::Reading
-        } else if self.is_in_fields.get() {
+        } else if frames.are_in_fields() {
             Awaited::Fields
-        } else if self.open.get() > 0 {
+        } else if self.exchanges.get() > 0 {
             Awaited::Nothing
+        } else if frames.have_open() && self.has_begun.get() {
+            Awaited::Reading
         } else if self.must_hurry.get() {
             Awaited::Farewell
-        } else if self.begun.get() == 0 {
-            Awaited::First
-        } else {
+        } else if self.has_begun.get() {
             Awaited::Request
+        } else {
+            Awaited::First
         };
-        if self.waiting_for.replace(awaited) == awaited && awaited != Awaited::Reading {
+        if self.waiting_for.replace(awaited) == awaited && !(has_read && awaited == Awaited::Reading) {
             return;
         }
         let (deadline, limits) = (self.connection.deadline(), self.connection.limits());
@@ -162,6 +198,16 @@ impl State {
             Awaited::Nothing => return deadline.disarm(),
         };
         deadline.arm(Instant::now() + limit);
+    }
+}
+
+/// The streams end with their connection, which each of them keeps alive.
+pub(super) struct Ending(pub(super) Streams);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let state = &self.0.0;
+        drop((state.tasks.take(), state.new.take(), state.next.take()));
     }
 }
 
@@ -200,8 +246,8 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        self.state.open.set(self.state.open.get().saturating_sub(1));
-        self.state.settle();
+        self.state.exchanges.set(self.state.exchanges.get().saturating_sub(1));
+        self.state.settle(false);
     }
 }
 

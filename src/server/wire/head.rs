@@ -5,9 +5,9 @@ use std::net::Ipv6Addr;
 use crate::denial::Denial;
 
 /// The most bytes of a request target.
-const MAX_TARGET: usize = 16 * 1024;
+pub(in crate::server) const MAX_TARGET: usize = 16 * 1024;
 /// The most header fields of a request.
-const MAX_FIELDS: usize = 100;
+pub(in crate::server) const MAX_FIELDS: usize = 100;
 /// The end of the last field, and the empty line after it.
 const HEAD_END: &[u8] = b"\r\n\r\n";
 
@@ -276,7 +276,7 @@ fn check_coding(value: &[u8]) -> Result<(), Denial> {
 
 /// `uri-host [ ":" port ]` (RFC 9110 §7.2), without user information, and without the percent-escapes that no host on
 /// the web has and that two parsers could read differently.
-fn is_host(value: &[u8]) -> bool {
+pub(in crate::server) fn is_host(value: &[u8]) -> bool {
     let (host, port) = match value.iter().rposition(|byte| matches!(byte, b':' | b']')) {
         Some(at) if value.get(at) == Some(&b':') => {
             let (host, port) = value.split_at(at);
@@ -326,7 +326,7 @@ const fn is_field_byte(byte: u8) -> bool {
 }
 
 /// What RFC 3986 knows, and the few characters beside it that real clients send and no parser reads differently.
-const fn is_target_byte(byte: u8) -> bool {
+pub(in crate::server) const fn is_target_byte(byte: u8) -> bool {
     byte.is_ascii_graphic() && !matches!(byte, b'"' | b'<' | b'>' | b'`' | b'\\')
 }
 

@@ -13,6 +13,7 @@ use bytes::{Buf, BytesMut};
 use self::chunked::Chunked;
 pub(super) use self::chunked::MalformedChunk;
 use self::head::{Framing, Scan};
+pub(super) use self::head::{MAX_FIELDS, MAX_TARGET, is_host, is_target_byte};
 use super::http2::PREFACE;
 use crate::denial::Denial;
 
