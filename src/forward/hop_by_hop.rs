@@ -1,5 +1,8 @@
 //! Fields that are for one connection only (RFC 9110 §7.6.1), in both directions.
 
+// Whatever arrives, no index is out of bounds here and no number too large.
+#![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// Names that end at each hop. `Trailer` is not among them: what it announces is forwarded.

@@ -1,5 +1,8 @@
 //! The names that only we may set: always stripped, then inserted. Knows names, never what they carry.
 
+// Whatever arrives, no index is out of bounds here and no number too large.
+#![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 use std::borrow::Cow;
 
 use http::HeaderName;

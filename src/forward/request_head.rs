@@ -1,5 +1,8 @@
 //! The head of a request: what is refused whoever sends it, and what the origin gets to see.
 
+// Whatever arrives, no index is out of bounds here and no number too large.
+#![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -86,7 +89,7 @@ impl HeadWriter {
         *request.uri_mut() = origin_form(&head.uri)?;
         *request.version_mut() = Version::HTTP_11;
         let headers = request.headers_mut();
-        headers.reserve(head.headers.len() + 8);
+        headers.reserve(head.headers.len().saturating_add(8));
         let host = self.host(head)?;
         headers.insert(header::HOST, host.clone());
         let seen = self.copy(&head.headers, headers, inbound);

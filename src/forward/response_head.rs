@@ -1,5 +1,8 @@
 //! The head of a response: what is refused of an origin, and what the client gets to see.
 
+// Whatever arrives, no index is out of bounds here and no number too large.
+#![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 use http::header::{self, HeaderMap, HeaderName};
 use http::{Response, StatusCode, Version};
 
@@ -37,17 +40,17 @@ fn check<B>(response: &Response<B>) -> Result<Met, Denial> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(invalid("it switched protocols unasked"));
     }
-    let (mut lengths, mut codings, mut met) = (0, 0, Met::default());
+    let (mut lengths, mut codings, mut met) = (0_u8, 0_u8, Met::default());
     for (name, value) in response.headers() {
         met.trailer |= *name == header::TRAILER;
         met.hops |= is_hop_by_hop(name.as_str());
         if *name == header::CONTENT_LENGTH {
-            lengths += 1;
+            lengths = lengths.saturating_add(1);
             if !is_plain_number(value.as_bytes()) {
                 return Err(invalid("its length is not one plain number"));
             }
         } else if *name == header::TRANSFER_ENCODING {
-            codings += 1;
+            codings = codings.saturating_add(1);
             if !value.as_bytes().eq_ignore_ascii_case(b"chunked") {
                 return Err(invalid("its transfer coding is not chunked alone"));
             }

@@ -261,7 +261,8 @@ impl Jwk<'_> {
     fn rsa(&self) -> Result<PublicKey, String> {
         let (n, e) = (self.octets("n")?, self.octets("e")?);
         let (n, e) = (without_leading_zeros(&n), without_leading_zeros(&e));
-        let bits = n.first().map_or(0, |first| n.len() * 8 - first.leading_zeros() as usize);
+        let bits =
+            n.first().map_or(0, |first| n.len().saturating_mul(8).saturating_sub(first.leading_zeros() as usize));
         match bits {
             0..2048 => return Err(format!("RSA modulus of {bits} bits, at least 2048 are required")),
             2048..=8192 => {}

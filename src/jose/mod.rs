@@ -3,6 +3,9 @@
 //! Pure: bytes in, types or a reason out; no clock, no I/O. What is parsed is not yet trusted; only
 //! [`VerificationKey::verify`] makes a [`ClaimsSet`].
 
+// Whatever arrives, no index is out of bounds here and no number too large.
+#![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 mod algorithm;
 mod claims_set;
 mod jwk;

@@ -91,7 +91,7 @@ impl Reader<'_> {
         if self.depth == MAX_DEPTH {
             self.note(Flaw::TooDeep);
         }
-        Self { depth: self.depth + 1, ..self }
+        Self { depth: self.depth.saturating_add(1), ..self }
     }
 
     fn note(self, flaw: Flaw) {

@@ -4,6 +4,9 @@
 //! the whole of it parsed by `ppp`, whose own reading of half a header is not to be relied on: it takes the space before a
 //! port that is still to come for an empty, wrong port.
 
+// Whatever arrives, no index is out of bounds here and no number too large.
+#![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 use std::io;
 use std::net::IpAddr;
 
@@ -61,14 +64,14 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Source
 
 async fn extend(header: &mut Vec<u8>, stream: &mut (impl AsyncRead + Unpin), count: usize) -> io::Result<()> {
     let start = header.len();
-    header.resize(start + count, 0);
+    header.resize(start.saturating_add(count), 0);
     stream.read_exact(header.get_mut(start..).unwrap_or_default()).await.map(drop)
 }
 
 async fn read_v1(mut header: Vec<u8>, stream: &mut (impl AsyncRead + Unpin)) -> Result<Source, BadHeader> {
     while !header.ends_with(b"\r\n") {
         let missing = least_missing(&header);
-        if header.len() + missing > LONGEST_V1 {
+        if header.len().saturating_add(missing) > LONGEST_V1 {
             return Err(BadHeader::TooLong);
         }
         extend(&mut header, stream, missing).await?;
@@ -91,7 +94,8 @@ fn least_missing(header: &[u8]) -> usize {
     }
     // Five spaces, each before at least one byte, and the end of the line.
     let spaces = memchr::memchr_iter(b' ', header).count();
-    5_usize.saturating_sub(spaces) * 2 + usize::from(header.ends_with(b" ")) + 2
+    let words = 5_usize.saturating_sub(spaces).saturating_mul(2);
+    words.saturating_add(usize::from(header.ends_with(b" "))).saturating_add(2)
 }
 
 async fn read_v2(mut header: Vec<u8>, stream: &mut (impl AsyncRead + Unpin)) -> Result<Source, BadHeader> {

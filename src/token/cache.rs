@@ -84,7 +84,7 @@ impl TokenCache {
         let key = Some(max_size).filter(|size| *size > 0).and_then(|_| random_key())?;
         Some(Self {
             key,
-            accepted: RefCell::new(cache(max_size - refused)?),
+            accepted: RefCell::new(cache(max_size.saturating_sub(refused))?),
             refused: RefCell::new(cache(refused)?),
             counters: Arc::default(),
         })
@@ -157,7 +157,7 @@ where
     let options = OptionsBuilder::new()
         .estimated_items_capacity(usize::try_from(traces).ok()?)
         .ghost_allocation(1.0)
-        .weight_capacity(max_size - traces * TRACE_SIZE)
+        .weight_capacity(max_size.saturating_sub(traces.saturating_mul(TRACE_SIZE)))
         .build()
         .ok()?;
     Some(Cache::with_options(options, Size, DefaultHashBuilder::default(), DefaultLifecycle::default()))
@@ -196,13 +196,13 @@ struct Size;
 
 impl Weighter<Tag, AccessToken> for Size {
     fn weight(&self, _: &Tag, token: &AccessToken) -> u64 {
-        OVERHEAD + token.size()
+        OVERHEAD.saturating_add(token.size())
     }
 }
 
 impl Weighter<Tag, Refusal> for Size {
     fn weight(&self, _: &Tag, refusal: &Refusal) -> u64 {
-        OVERHEAD + refusal.size
+        OVERHEAD.saturating_add(refusal.size)
     }
 }
 

@@ -67,7 +67,7 @@ impl Settings {
     }
 
     fn check_size(&self, headers: &[(HeaderName, HeaderValue)], claims: &ClaimsSet) -> Result<(), Denial> {
-        let size = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        let size = headers.iter().map(|(name, value)| name.as_str().len().saturating_add(value.len())).sum();
         if size <= self.max_size {
             return Ok(());
         }

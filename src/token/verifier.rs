@@ -169,8 +169,9 @@ impl AccessToken {
 
     /// What it takes in memory, the token's own text apart, in bytes.
     pub(super) fn size(&self) -> u64 {
-        let sizes = self.headers().iter().map(|(_, value)| value.len() + size_of::<(HeaderName, HeaderValue)>());
-        (sizes.sum::<usize>() + size_of::<Verified>()) as u64
+        let sizes =
+            self.headers().iter().map(|(_, value)| value.len().saturating_add(size_of::<(HeaderName, HeaderValue)>()));
+        sizes.sum::<usize>().saturating_add(size_of::<Verified>()) as u64
     }
 
     /// Whether the key that signed it is still one of its issuer's.

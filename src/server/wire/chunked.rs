@@ -47,7 +47,7 @@ impl Chunked {
                 State::Done => rest,
             };
         }
-        Ok(bytes.len() - rest.len())
+        Ok(bytes.len().saturating_sub(rest.len()))
     }
 
     fn skip_data<'b>(&mut self, left: u64, bytes: &'b [u8]) -> &'b [u8] {
@@ -59,8 +59,8 @@ impl Chunked {
 
     fn take_line<'b>(&mut self, bytes: &'b [u8]) -> Result<&'b [u8], MalformedChunk> {
         let end = memchr::memchr(b'\n', bytes);
-        let (piece, rest) = bytes.split_at(end.map_or(bytes.len(), |end| end + 1));
-        if self.line.len() + piece.len() > MAX_LINE {
+        let (piece, rest) = bytes.split_at(end.map_or(bytes.len(), |end| end.saturating_add(1)));
+        if self.line.len().saturating_add(piece.len()) > MAX_LINE {
             return Err(MalformedChunk);
         }
         if end.is_none() {
@@ -85,7 +85,7 @@ impl Chunked {
             State::DataEnd if line.is_empty() => State::Size,
             State::Trailers if line.is_empty() => State::Done,
             State::Trailers => {
-                self.trailers += line.len();
+                self.trailers = self.trailers.saturating_add(line.len());
                 if self.trailers > MAX_TRAILERS || line.contains(&b'\r') {
                     return Err(MalformedChunk);
                 }

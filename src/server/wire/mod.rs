@@ -5,6 +5,9 @@
 //! reads those otherwise is not. So a head reaches hyper only when it is complete and sound, and the bytes behind a
 //! message stay here until its answer is written: a client that goes away is then seen behind them.
 
+// Whatever arrives, no index is out of bounds here and no number too large.
+#![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 mod chunked;
 mod head;
 
@@ -116,7 +119,7 @@ impl Wire {
         let count = self.cleared.min(limit);
         pass(self.held.get(..count).unwrap_or_default());
         self.held.advance(count);
-        self.cleared -= count;
+        self.cleared = self.cleared.saturating_sub(count);
         if self.held.is_empty() {
             // Between messages a connection keeps no memory.
             self.held = BytesMut::new();
