@@ -18,6 +18,7 @@ use rustls::server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVeri
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
 use rustls::{CertificateError, Error, InconsistentKeys, RootCertStore, ServerConfig, SupportedProtocolVersion};
+use zeroize::Zeroize;
 
 use super::stream::H2;
 use crate::clock::{Clock, NumericDate};
@@ -143,6 +144,15 @@ struct Contents {
     cert: Result<Vec<u8>, String>,
     key: Result<Vec<u8>, String>,
     client_ca: Option<Result<Vec<u8>, String>>,
+}
+
+impl Drop for Contents {
+    /// The files' copy of the key is overwritten; the one that signs is the library's, which does the same.
+    fn drop(&mut self) {
+        if let Ok(key) = &mut self.key {
+            key.zeroize();
+        }
+    }
 }
 
 impl Contents {
