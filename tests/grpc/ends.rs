@@ -1,9 +1,12 @@
 //! A call that has begun ends in trailers, whatever ends it.
 
+use std::time::Duration;
+
 use h2::Reason;
 
 use super::{BEGUN, CHUNK, MESSAGE, call, status};
 use crate::streams::LastMoment;
+use crate::support::caller::End;
 use crate::support::{Caller, Exposition, House, Reply, client, eventually};
 
 const OPEN: [&str; 2] = ["--skip-auth-route", "/*"];
@@ -58,7 +61,7 @@ async fn a_call_outlives_its_token_where_that_is_wanted() {
     }
     house.origin.release();
     for answer in &mut kept {
-        assert_eq!(answer.end().await, (MESSAGE.to_vec(), crate::support::caller::End::Trailers(Vec::new())));
+        assert_eq!(answer.end().await, (MESSAGE.to_vec(), End::Trailers(Vec::new())));
     }
 }
 
@@ -124,4 +127,29 @@ async fn a_call_that_the_client_cancels_is_over_for_the_origin() {
         call.sending.send_reset(Reason::CANCEL);
         eventually("the origin is let go", async || house.origin.open() == 0).await;
     }
+}
+
+#[tokio::test]
+async fn a_call_stands_still_only_when_neither_side_says_anything() {
+    const TURNS: usize = 6;
+    let pause = Duration::from_millis(500);
+    let house = House::start(&[&OPEN[..], &["--stream-idle-timeout", "2s"]].concat()).await;
+    let caller = Caller::connect(house.gate.addr()).await;
+    // The origin speaks, the client does not.
+    let speaking = (0..TURNS).fold(begun(), |reply, _| reply.wait(pause).then(CHUNK)).then("0\r\n\r\n");
+    house.origin.reply_next([speaking]);
+    let mut silent = call(&caller, None, &[]).await;
+    assert_eq!(silent.answer().await.end().await, (MESSAGE.repeat(TURNS + 1), End::Trailers(Vec::new())));
+    // And the other way round; each pause is another request's.
+    house.origin.reply_next([begun().hold().then("0\r\n\r\n")]);
+    let paused = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    house.origin.reply_at("/pause", Reply::early("").wait(pause).then(paused));
+    let mut speaking = call(&caller, None, &[]).await;
+    let mut answer = speaking.answer().await;
+    for _ in 0..TURNS {
+        assert_eq!(client::get(house.gate.addr(), "/pause", None).await.status, 200);
+        speaking.send(MESSAGE);
+    }
+    house.origin.release();
+    assert_eq!(answer.end().await, (MESSAGE.to_vec(), End::Trailers(Vec::new())));
 }
