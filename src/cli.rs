@@ -113,9 +113,21 @@ pub struct HealthcheckFlags {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Origin")]
 pub struct OriginFlags {
-    /// The service to protect: `http://HOST[:PORT]`
+    /// The service to protect: `http://HOST[:PORT]`, `https://…`, `h2c://…` or unix:PATH
     #[arg(long, env = "CLAIMGATE_UPSTREAM", value_name = "URL")]
     pub upstream: Option<String>,
+    /// CA certificates to trust for an `https://` service, beside the usual ones (PEM)
+    #[arg(long, env = "CLAIMGATE_UPSTREAM_CA_FILE", value_name = "FILE")]
+    pub upstream_ca_file: Option<String>,
+    /// The certificate that an `https://` service is shown (PEM)
+    #[arg(long, env = "CLAIMGATE_UPSTREAM_CLIENT_CERT_FILE", value_name = "FILE")]
+    pub upstream_client_cert_file: Option<String>,
+    /// Its key (PEM)
+    #[arg(long, env = "CLAIMGATE_UPSTREAM_CLIENT_KEY_FILE", value_name = "FILE")]
+    pub upstream_client_key_file: Option<String>,
+    /// The name that its certificate must be for [default: the host of --upstream]
+    #[arg(long, env = "CLAIMGATE_UPSTREAM_SERVER_NAME", value_name = "NAME")]
+    pub upstream_server_name: Option<String>,
     /// A protocol that may be switched to by Upgrade, beside websocket; repeatable. Never h2c
     #[arg(long, env = "CLAIMGATE_ALLOW_UPGRADE", value_name = "PROTOCOL", value_delimiter = ',')]
     pub allow_upgrade: Vec<String>,
@@ -286,7 +298,7 @@ pub struct LimitFlags {
     /// For the service's response header, from the end of the request [default: 30s]
     #[arg(long, env = "CLAIMGATE_UPSTREAM_TIMEOUT", value_name = "DURATION")]
     pub upstream_timeout: Option<String>,
-    /// How long a connection to the service may be idle and be used again [default: 1s]
+    /// How long a connection to the service may be idle and be used again [default: 1s, for HTTP/2 1m]
     #[arg(long, env = "CLAIMGATE_UPSTREAM_IDLE_TIMEOUT", value_name = "DURATION")]
     pub upstream_idle_timeout: Option<String>,
     /// How long a body may stand still, in either direction [default: 5m]

@@ -29,6 +29,7 @@ mod slow;
 mod streams;
 mod support;
 mod token_cache;
+mod upstream_kinds;
 mod vectors;
 mod websocket;
 mod wire;

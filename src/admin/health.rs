@@ -147,7 +147,7 @@ pub(super) fn plain(status: StatusCode, text: String) -> Response<Full<Bytes>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::OriginHealth;
+    use crate::admin::{OriginHealth, Way};
     use crate::clock::{Clock, NumericDate};
     use crate::issuer::{Failure, Issuer, Report, Settings};
     use crate::readiness::Readiness;
@@ -160,7 +160,12 @@ mod tests {
             issuers: vec![issuer],
             notes: vec!["mind the gap".to_owned()],
             metrics: Metrics::new(NumericDate::EPOCH),
-            origin: OriginHealth { origin: Authority::from_static("127.0.0.1"), checks: Vec::new() },
+            origin: OriginHealth {
+                origin: Authority::from_static("127.0.0.1"),
+                way: Way::Tcp(80),
+                is_http2: false,
+                checks: Vec::new(),
+            },
             verbose,
         };
         Health { view, has_started: AtomicBool::new(false) }

@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-pub use self::origin::{HealthCheck, InvalidHealthCheck, OriginHealth};
+pub use self::origin::{HealthCheck, InvalidHealthCheck, OriginHealth, Way};
 use crate::issuer::Issuer;
 use crate::readiness::Readiness;
 use crate::telemetry::metrics::Metrics;

@@ -4,7 +4,9 @@
 //! what it was told at its start: the health listener is open to everybody in the cluster.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,9 +17,13 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::TcpStream;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 use url::form_urlencoded;
 
 /// Where it is asked for.
@@ -31,11 +37,41 @@ const MAX_ANSWER: usize = 4096;
 /// Where the origin is, and what may be checked there.
 #[derive(Clone, Debug)]
 pub struct OriginHealth {
-    /// Host and port.
+    /// What is asked for.
     pub origin: Authority,
+    /// How it is reached.
+    pub way: Way,
+    /// Whether HTTP/2 is spoken in clear text.
+    pub is_http2: bool,
     /// Nothing else is.
     pub checks: Vec<HealthCheck>,
 }
+
+/// How the origin is reached.
+#[derive(Clone)]
+pub enum Way {
+    /// The host and this port.
+    Tcp(u16),
+    /// The same in TLS.
+    Tls(u16, Arc<ClientConfig>, ServerName<'static>),
+    /// A unix socket.
+    Unix(PathBuf),
+}
+
+impl fmt::Debug for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(port) => f.debug_tuple("Tcp").field(port).finish(),
+            Self::Tls(port, ..) => f.debug_tuple("Tls").field(port).finish(),
+            Self::Unix(path) => f.debug_tuple("Unix").field(path).finish(),
+        }
+    }
+}
+
+/// What leads there.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 /// One thing that a kubelet can ask of a container.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -116,9 +152,11 @@ impl OriginHealth {
     /// Whether the origin passes, or why not. Quotes nothing that the origin sent.
     pub(super) async fn run(&self, check: &HealthCheck) -> Result<(), String> {
         let checked = async {
-            let stream = self.connect().await.map_err(|error| format!("no connection to the origin: {error}"))?;
+            let connected = self.connect().await.map_err(|error| format!("no connection to the origin: {error}"));
+            let (stream, is_http2) = connected?;
             match check {
                 HealthCheck::Tcp => Ok(()),
+                HealthCheck::Get(target) if is_http2 => self.get_by_http2(stream, target).await,
                 HealthCheck::Get(target) => self.get(stream, target).await,
                 HealthCheck::Grpc(service) => self.serving(stream, service).await,
             }
@@ -126,13 +164,38 @@ impl OriginHealth {
         timeout(TIMEOUT, checked).await.unwrap_or_else(|_| Err(format!("no answer within {} s", TIMEOUT.as_secs())))
     }
 
-    async fn connect(&self) -> std::io::Result<TcpStream> {
+    /// Whether HTTP/2 is spoken as well.
+    async fn connect(&self) -> std::io::Result<(Box<dyn Stream>, bool)> {
         // Brackets are a URI's, not an address's.
         let host = self.origin.host().trim_start_matches('[').trim_end_matches(']');
-        TcpStream::connect((host, self.origin.port_u16().unwrap_or(80))).await
+        match &self.way {
+            Way::Tcp(port) => Ok((Box::new(TcpStream::connect((host, *port)).await?), self.is_http2)),
+            Way::Unix(path) => Ok((Box::new(UnixStream::connect(path).await?), self.is_http2)),
+            Way::Tls(port, config, name) => {
+                let stream = TcpStream::connect((host, *port)).await?;
+                let stream = TlsConnector::from(Arc::clone(config)).connect(name.clone(), stream).await?;
+                let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                Ok((Box::new(stream), is_http2))
+            }
+        }
     }
 
-    async fn get(&self, stream: TcpStream, target: &PathAndQuery) -> Result<(), String> {
+    fn uri(&self, target: &str) -> Result<Uri, String> {
+        let scheme = if matches!(self.way, Way::Tls(..)) { "https" } else { "http" };
+        Uri::builder().scheme(scheme).authority(self.origin.clone()).path_and_query(target).build().map_err(said)
+    }
+
+    async fn get_by_http2(&self, stream: Box<dyn Stream>, target: &PathAndQuery) -> Result<(), String> {
+        let request = Request::get(self.uri(target.as_str())?).header(USER_AGENT, AGENT).header("accept", "*/*");
+        let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
+        let (mut sender, connection) = handshake.map_err(said)?;
+        let mut driver = JoinSet::new();
+        driver.spawn(connection);
+        let request = request.body(Full::<Bytes>::default()).map_err(said)?;
+        is_well(sender.send_request(request).await.map_err(said)?.status())
+    }
+
+    async fn get(&self, stream: Box<dyn Stream>, target: &PathAndQuery) -> Result<(), String> {
         let request = Request::get(target.as_str()).header(HOST, self.origin.as_str()).header(USER_AGENT, AGENT);
         let request = request.header("accept", "*/*").header("connection", "close").body(Full::<Bytes>::default());
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(said)?;
@@ -140,15 +203,11 @@ impl OriginHealth {
         let mut driver = JoinSet::new();
         driver.spawn(connection);
         let response = sender.send_request(request.map_err(said)?).await.map_err(said)?;
-        match response.status() {
-            status if (200..400).contains(&status.as_u16()) => Ok(()),
-            status => Err(format!("the origin answered {}", status.as_u16())),
-        }
+        is_well(response.status())
     }
 
-    async fn serving(&self, stream: TcpStream, service: &str) -> Result<(), String> {
-        let uri = Uri::builder().scheme("http").authority(self.origin.clone());
-        let uri = uri.path_and_query("/grpc.health.v1.Health/Check").build().map_err(said)?;
+    async fn serving(&self, stream: Box<dyn Stream>, service: &str) -> Result<(), String> {
+        let uri = self.uri("/grpc.health.v1.Health/Check")?;
         let request = Request::post(uri).header(CONTENT_TYPE, "application/grpc").header(TE, "trailers");
         let message = Full::new(Bytes::from(health_check_request(service)));
         let request = request.header(USER_AGENT, AGENT).body(message);
@@ -162,6 +221,13 @@ impl OriginHealth {
         }
         let (head, body) = response.into_parts();
         judge(&head.headers, body).await
+    }
+}
+
+fn is_well(status: StatusCode) -> Result<(), String> {
+    match status.as_u16() {
+        200..400 => Ok(()),
+        status => Err(format!("the origin answered {status}")),
     }
 }
 
@@ -207,7 +273,7 @@ mod tests {
 
     fn health(checks: &[&str]) -> OriginHealth {
         let checks = checks.iter().map(|check| check.parse().unwrap()).collect();
-        OriginHealth { origin: Authority::from_static("127.0.0.1:3000"), checks }
+        OriginHealth { origin: Authority::from_static("127.0.0.1:3000"), way: Way::Tcp(3000), is_http2: false, checks }
     }
 
     #[test]

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use http::uri::Authority;
+use http::HeaderName;
+use rustls::pki_types::CertificateDer;
 
 use super::mistakes::Mistakes;
-use super::{DAY, HOUR, KIB, MILLISECOND, MINUTE, SECOND, values};
+use super::{DAY, HOUR, KIB, MILLISECOND, MINUTE, SECOND, origin, values};
 use crate::cli::Flags;
 use crate::forward::{self, ForwardToken, StreamExpiry};
 use crate::peer::TrustedProxies;
@@ -16,19 +17,19 @@ pub(super) fn settings(
     claims: &claims_headers::Settings,
     trusted_proxies: &TrustedProxies,
     stream_idle_timeout: Duration,
+    replaced_roots: Option<&[CertificateDer<'static>]>,
     mistakes: &Mistakes<'_>,
 ) -> forward::Settings {
     let (origin, limits) = (&flags.origin, &flags.limits);
-    if origin.upstream.is_none() {
-        mistakes.missing("upstream", "the service to protect, such as http://127.0.0.1:3000");
-    }
+    let upstream = origin::origin(origin, mistakes);
     let min_body_rate = limits.min_body_rate.as_ref();
     let max_body_size = limits.max_body_size.as_ref();
-    let placeholder = Authority::from_static("127.0.0.1");
     let duration =
         |flag, value: &Option<String>, default, range| mistakes.duration(flag, value.as_ref(), default, range);
+    let idle = |default| duration("upstream-idle-timeout", &limits.upstream_idle_timeout, default, MILLISECOND..=HOUR);
     forward::Settings {
-        upstream: mistakes.or_default("upstream", origin.upstream.as_ref(), placeholder, values::upstream),
+        tls: origin::tls(&upstream, origin, replaced_roots, mistakes),
+        upstream,
         max_connections: mistakes.number(
             "max-upstream-connections",
             limits.max_upstream_connections.as_ref(),
@@ -43,7 +44,9 @@ pub(super) fn settings(
             MILLISECOND..=MINUTE,
         ),
         response_timeout: duration("upstream-timeout", &limits.upstream_timeout, 30 * SECOND, MILLISECOND..=DAY),
-        idle_timeout: duration("upstream-idle-timeout", &limits.upstream_idle_timeout, SECOND, MILLISECOND..=HOUR),
+        idle_timeout: idle(SECOND),
+        // A request that meets the end of its connection may be lost with HTTP/1.1; with HTTP/2 it can be told.
+        http2_idle_timeout: idle(MINUTE),
         stream_idle_timeout,
         min_body_rate: min_body_rate
             .and_then(|size| mistakes.size("min-body-rate", size, 0..=1024 * 1024 * KIB))
@@ -63,16 +66,16 @@ pub(super) fn settings(
             &[("close", StreamExpiry::Close), ("ignore", StreamExpiry::Ignore)],
         ),
         allowed_upgrades: allowed_upgrades(flags, mistakes),
-        identity_names: claims
-            .claim_headers
-            .iter()
-            .map(|claim| claim.header.clone())
-            .chain([claims.header.clone()])
-            .collect(),
+        identity_names: identity_names(claims),
     }
 }
 
 fn allowed_upgrades(flags: &Flags, mistakes: &Mistakes<'_>) -> Vec<String> {
     let read = |text: &String| mistakes.read("allow-upgrade", text, values::upgrade);
     flags.origin.allow_upgrade.iter().filter_map(read).collect()
+}
+
+/// The names that carry claims.
+fn identity_names(claims: &claims_headers::Settings) -> Vec<HeaderName> {
+    claims.claim_headers.iter().map(|claim| claim.header.clone()).chain([claims.header.clone()]).collect()
 }

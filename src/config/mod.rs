@@ -4,6 +4,7 @@ mod admin;
 mod environment;
 mod forward;
 mod mistakes;
+mod origin;
 mod server;
 mod summary;
 #[cfg(test)]
@@ -16,6 +17,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::HeaderName;
+use rustls::pki_types::CertificateDer;
 
 use self::environment::Environment;
 pub use self::mistakes::ConfigErrors;
@@ -83,9 +85,17 @@ impl Config {
         let trusted_proxies = server::trusted_proxies(flags, &mistakes);
         let server = server::settings(flags, &trusted_proxies, stream_idle_timeout, &mistakes);
         let expectations = expectations(flags, &mistakes);
-        let forward = forward::settings(flags, &claims_headers, &trusted_proxies, stream_idle_timeout, &mistakes);
+        let replaced_roots = replaced_roots(environment, &mistakes);
+        let forward = forward::settings(
+            flags,
+            &claims_headers,
+            &trusted_proxies,
+            stream_idle_timeout,
+            replaced_roots.as_deref(),
+            &mistakes,
+        );
         let config = Self {
-            issuers: issuers(flags, environment, &server, expectations.leeway, &mistakes),
+            issuers: issuers(flags, replaced_roots.clone(), &server, expectations.leeway, &mistakes),
             expectations,
             policy: policy(flags, &mistakes),
             origin_health: admin::origin_health(flags, &forward, &mistakes),
@@ -137,7 +147,7 @@ impl Config {
 
 fn issuers(
     flags: &Flags,
-    environment: &Environment,
+    replaced_roots: Option<Vec<CertificateDer<'static>>>,
     server: &crate::server::Settings,
     leeway: Duration,
     mistakes: &Mistakes<'_>,
@@ -161,6 +171,8 @@ fn issuers(
     let jwks_url = flags.jwks_url.as_ref();
     let jwks_url = jwks_url.and_then(|url| mistakes.read("jwks-url", url, |url| values::jwks_url(url, insecure)));
     let cache_dir = flags.jwks_cache_dir.as_ref();
+    let added_roots = flags.issuer_ca_file.as_ref();
+    let added_roots = added_roots.and_then(|path| mistakes.read("issuer-ca-file", path, values::certificates));
     let template = issuer::Settings {
         jwks_url,
         insecure,
@@ -177,7 +189,7 @@ fn issuers(
         cache_dir: cache_dir.and_then(|dir| mistakes.read("jwks-cache-dir", dir, CacheDir::open)),
         bearer_token_file: bearer_token_file(flags, mistakes),
         waiting_room: issuer::Settings::WAITING_PER_WORKER * server.workers.get(),
-        roots: roots(flags.issuer_ca_file.as_ref(), environment, mistakes),
+        roots: Roots { replaced: replaced_roots, added: added_roots.unwrap_or_default() },
         ..issuer::Settings::new("")
     };
     let with = |identifier| issuer::Settings { identifier, ..template.clone() };
@@ -210,13 +222,9 @@ fn allowed_algorithms(names: &[String], mistakes: &Mistakes<'_>) -> AlgorithmSet
 }
 
 /// `SSL_CERT_FILE` replaces what is compiled in, as it does for every program that uses OpenSSL.
-fn roots(ca_file: Option<&String>, environment: &Environment, mistakes: &Mistakes<'_>) -> Roots {
-    let replaced = environment.get("SSL_CERT_FILE");
-    let added = ca_file.and_then(|path| mistakes.read("issuer-ca-file", path, values::certificates));
-    Roots {
-        replaced: replaced.and_then(|path| mistakes.read_variable("SSL_CERT_FILE", path, values::certificates)),
-        added: added.unwrap_or_default(),
-    }
+fn replaced_roots(environment: &Environment, mistakes: &Mistakes<'_>) -> Option<Vec<CertificateDer<'static>>> {
+    let path = environment.get("SSL_CERT_FILE")?;
+    mistakes.read_variable("SSL_CERT_FILE", path, values::certificates)
 }
 
 fn expectations(flags: &Flags, mistakes: &Mistakes<'_>) -> Expectations {

@@ -30,7 +30,17 @@ pub(super) fn of(config: &Config) -> String {
 
 fn origin(config: &Config, line: &mut Line) {
     let (forward, policy) = (&config.forward, &config.policy);
-    line.tell("upstream", format!("http://{}", forward.upstream));
+    line.tell("upstream", &forward.upstream);
+    let tls = forward.tls.as_ref();
+    line.tell(
+        "upstream_ca_file",
+        tls.map_or_else(|| "none".into(), |tls| format!("{} certificates with the usual ones", tls.trusted())),
+    );
+    let files = tls.and_then(|tls| tls.identity_files());
+    for (index, name) in ["upstream_client_cert_file", "upstream_client_key_file"].into_iter().enumerate() {
+        line.tell(name, files.map_or_else(|| "none".into(), |files| files[index].to_string_lossy()));
+    }
+    line.tell("upstream_server_name", tls.map_or_else(|| "none".into(), |tls| tls.name().to_str()));
     line.tell(
         "forward_token",
         match forward.forward_token {

@@ -24,10 +24,15 @@ fn with(flag: &str, value: &str) -> Result<Config, String> {
 #[rustfmt::skip]
 const MISTAKES: &[(&str, &str, &str)] = &[
     ("--upstream", "127.0.0.1:3000", "http://HOST[:PORT]"),
-    ("--upstream", "https://127.0.0.1", "https: to the service is not supported yet; use http://"),
-    ("--upstream", "h2c://127.0.0.1", "not supported yet"),
-    ("--upstream", "unix:/run/origin.sock", "not supported yet"),
+    ("--upstream", "https://user@127.0.0.1", "leave them out"),
+    ("--upstream", "h2c://127.0.0.1/api", "use h2c://127.0.0.1"),
+    ("--upstream", "unix:run/origin.sock", "by its whole path"),
+    ("--upstream", "unix:/run/", "by its whole path"),
     ("--upstream", "ftp://127.0.0.1", "only http://"),
+    ("--upstream-ca-file", "/nowhere/ca.pem", "it is for --upstream https://"),
+    ("--upstream-client-cert-file", "/nowhere/c.pem", "it is for --upstream https://"),
+    ("--upstream-client-key-file", "/nowhere/k.pem", "it is for --upstream https://"),
+    ("--upstream-server-name", "service", "it is for --upstream https://"),
     ("--upstream", "http://user:pass@127.0.0.1", "leave them out"),
     ("--upstream", "http://127.0.0.1:3000/api", "use http://127.0.0.1:3000"),
     ("--upstream", "http://127.0.0.1:3000/?a", "use http://127.0.0.1:3000"),
@@ -172,6 +177,44 @@ fn settings_that_exclude_each_other_are_told() {
 }
 
 #[test]
+fn what_an_origin_with_tls_needs_has_to_be_there() {
+    let cases: [(&[&str], &str); 7] = [
+        (&["--upstream-ca-file", "/nowhere/ca.pem"], "--upstream-ca-file '/nowhere/ca.pem': it cannot be read"),
+        (&["--upstream-ca-file", "Cargo.toml"], "--upstream-ca-file 'Cargo.toml': it holds no certificate in PEM"),
+        (&["--upstream-server-name", "a b"], "--upstream-server-name 'a b': it must be a host name"),
+        (&["--upstream-client-cert-file", "c.pem"], "--upstream-client-key-file: it is required"),
+        (&["--upstream-client-key-file", "k.pem"], "--upstream-client-cert-file: it is required"),
+        (
+            &["--upstream-client-cert-file", "/nowhere/c.pem", "--upstream-client-key-file", "Cargo.toml"],
+            "--upstream-client-cert-file '/nowhere/c.pem': it cannot be read",
+        ),
+        (&["--upstream-client-cert-file", "Cargo.toml", "--upstream-client-key-file", "Cargo.toml"], "no certificate"),
+    ];
+    for (flags, expected) in cases {
+        let usual = ["--upstream", "https://service:8443", "--issuer", "https://issuer.example.com"];
+        let told = resolve(&[&usual[..], flags].concat()).map(|config| config.summary()).unwrap_err();
+        assert!(told.contains(expected), "{flags:?}: {told}");
+        assert_eq!(told.lines().count(), 2, "{flags:?}: {told}");
+    }
+}
+
+#[test]
+fn every_kind_of_origin_is_told_as_it_is_written() {
+    for upstream in [
+        "http://service",
+        "https://service",
+        "https://[::1]:8443",
+        "h2c://service:50051",
+        "unix:/run/service.sock",
+        "unix+h2c:/run/service.sock",
+    ] {
+        let config = resolve(&["--upstream", upstream, "--issuer", "https://issuer.example.com"]).unwrap();
+        assert_eq!(config.forward.upstream.to_string(), upstream);
+        assert_eq!(config.forward.tls.is_some(), upstream.starts_with("https"), "{upstream}");
+    }
+}
+
+#[test]
 fn a_mistake_is_told_where_it_was_made() {
     let told = |environment: &[(&str, &str)], flags: &[&str]| {
         resolve_in(environment, &[&GOOD[..], flags].concat()).map(|config| config.summary()).unwrap_err()
@@ -271,7 +314,7 @@ fn values_are_taken_as_they_were_meant() {
         "300ms",
     ])
     .unwrap();
-    assert_eq!(config.forward.upstream, "[::1]");
+    assert_eq!(config.forward.upstream.to_string(), "http://[::1]");
     // Byte for byte as tokens carry it: neither the case nor the slash is changed.
     let identifiers: Vec<_> = config.issuers.iter().map(|issuer| &*issuer.identifier).collect();
     assert_eq!(identifiers, ["https://A.example.com/x/", "http://localhost:1", "http://127.9.9.9"]);

@@ -5,7 +5,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use http::HeaderName;
-use http::uri::{Authority, Scheme, Uri};
 use ipnet::IpNet;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -48,33 +47,6 @@ const FORBIDDEN_NAMES: [&str; 29] = [
     "x-request-id",
     "x-rewrite-url",
 ];
-
-/// `http://HOST[:PORT]`, nothing more: the path is the request's.
-pub(super) fn upstream(text: &str) -> Result<Authority, String> {
-    let example = "it must be http://HOST[:PORT], such as http://127.0.0.1:3000";
-    let scheme = text.split(':').next().unwrap_or_default().to_ascii_lowercase();
-    if matches!(&*scheme, "https" | "h2c" | "unix") {
-        return Err(format!("{scheme}: to the service is not supported yet; use http://HOST[:PORT]"));
-    }
-    let uri: Uri = text.parse().map_err(|_| example.to_owned())?;
-    match uri.scheme() {
-        Some(scheme) if *scheme == Scheme::HTTP => {}
-        Some(scheme) => return Err(format!("only http:// is spoken to the service, not {scheme}://")),
-        None => return Err(example.to_owned()),
-    }
-    let authority = uri.authority().ok_or(example)?;
-    if authority.as_str().contains('@') {
-        return Err("a user name and a password have no place here; leave them out".to_owned());
-    }
-    // `Uri` takes a fragment off without a word.
-    if authority.host().is_empty() || uri.path() != "/" || uri.query().is_some() || text.contains('#') {
-        return Err(format!("the path is the request's, byte for byte; use http://{authority}"));
-    }
-    if authority.as_str().len() > authority.host().len() && authority.port_u16().is_none_or(|port| port == 0) {
-        return Err("its port must be a number from 1 to 65535".to_owned());
-    }
-    Ok(authority.clone())
-}
 
 /// An issuer identifier (RFC 8414 §2): https without query and fragment; plain http where that is permitted.
 pub(super) fn issuer(text: &str, is_insecure_permitted: bool) -> Result<String, String> {

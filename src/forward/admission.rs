@@ -79,14 +79,23 @@ impl<C> Admission<C> {
     /// Gives a connection to whoever is next, or closes it when that is another worker's request; gives it back when
     /// nobody wants it.
     pub(super) fn hand_on(&self, connection: C) -> Option<C> {
-        let has_waiting = !self.waiting.borrow().is_empty();
-        if self.member.must_yield(has_waiting) {
+        if self.must_yield() {
             return None;
         }
         match self.hand(Turn::Again(connection)) {
             Err(Turn::Again(connection)) => Some(connection),
             _ => None,
         }
+    }
+
+    /// Whether somebody waits here.
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.waiting.borrow().is_empty()
+    }
+
+    /// Whether another worker is to have the place of a connection that is put back.
+    pub(super) fn must_yield(&self) -> bool {
+        self.member.must_yield(self.has_waiting())
     }
 
     /// Attends to what other workers do, for as long as it is polled. `give_up` closes an idle connection, if there is
@@ -103,7 +112,7 @@ impl<C> Admission<C> {
     }
 
     /// Gives a turn to whoever is next; gives it back when nobody is.
-    fn hand(&self, mut turn: Turn<C>) -> Result<(), Turn<C>> {
+    pub(super) fn hand(&self, mut turn: Turn<C>) -> Result<(), Turn<C>> {
         loop {
             let Some((_, next)) = self.waiting.borrow_mut().pop_first() else { return Err(turn) };
             self.member.leave();
@@ -119,6 +128,15 @@ impl<C> Admission<C> {
         let limit = format!(
             "all of {limit} connections to the origin are in use (--max-upstream-connections) and {waiting} requests \
              wait for one (--max-waiting-requests)"
+        );
+        Denial::Overloaded { retry_after: RETRY_AFTER, limit: limit.into() }
+    }
+
+    /// What was put back is of no use to a request for another protocol.
+    pub(super) fn none_with_http1(&self) -> Denial {
+        let limit = format!(
+            "all of {} connections to the origin are in use, with HTTP/2 (--max-upstream-connections)",
+            self.member.limit()
         );
         Denial::Overloaded { retry_after: RETRY_AFTER, limit: limit.into() }
     }

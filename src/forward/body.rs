@@ -1,6 +1,7 @@
 //! One wrapper per body: its limits, and why it ended.
 
-use std::error::Error as _;
+use std::collections::VecDeque;
+use std::error::Error;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -12,10 +13,10 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+use super::answer::Answer;
 pub(super) use super::exchange::{Cut, Exchange, Limits};
 use super::grpc::{self, Ends, Why};
 use super::pace::Pace;
-use super::pool::Lease;
 use super::request_head::HeadWriter;
 use super::response_head::may_be_trailer;
 use super::tunnel::Tunnel;
@@ -27,6 +28,8 @@ pub(super) struct RequestBody {
     inner: Option<Incoming>,
     exchange: Rc<Exchange>,
     head: Rc<HeadWriter>,
+    /// What the origin has not acted upon and gets again, before all others.
+    again: VecDeque<Frame<Bytes>>,
     received: u64,
     /// Armed only when there is something to wait for.
     idle: Option<Box<Waiting>>,
@@ -41,12 +44,19 @@ struct Waiting {
 impl RequestBody {
     pub(super) fn new(inner: Incoming, exchange: Rc<Exchange>, head: Rc<HeadWriter>) -> Self {
         let inner = Some(inner).filter(|body| !body.is_end_stream());
-        Self { inner, exchange, head, received: 0, idle: None }
+        Self { inner, exchange, head, again: VecDeque::new(), received: 0, idle: None }
     }
 
     /// No body at all, as for a request that is sent again.
     pub(super) fn empty(exchange: Rc<Exchange>, head: Rc<HeadWriter>) -> Self {
-        Self { inner: None, exchange, head, received: 0, idle: None }
+        Self { inner: None, exchange, head, again: VecDeque::new(), received: 0, idle: None }
+    }
+
+    /// The same once more, with what has been taken of it.
+    pub(super) fn again(mut self, mut frames: VecDeque<Frame<Bytes>>) -> Self {
+        frames.append(&mut self.again);
+        self.again = frames;
+        self
     }
 
     fn cut(&mut self, cut: Cut) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
@@ -112,6 +122,15 @@ impl Body for RequestBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let this = self.get_mut();
+        if let Some(frame) = this.again.pop_front() {
+            // Its limits have been seen to; the time that counts begins again.
+            if this.is_end_stream() {
+                this.exchange.complete();
+            } else {
+                this.exchange.await_origin();
+            }
+            return Poll::Ready(Some(Ok(frame)));
+        }
         let Some(inner) = &mut this.inner else { return Poll::Ready(None) };
         match Pin::new(&mut *inner).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
@@ -135,10 +154,13 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(Body::is_end_stream)
+        self.again.is_empty() && self.inner.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
+        if !self.again.is_empty() {
+            return SizeHint::default();
+        }
         self.inner.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint)
     }
 }
@@ -155,8 +177,7 @@ fn cause(error: &hyper::Error) -> Cut {
 /// A response body on its way to the client.
 #[derive(Debug)]
 pub struct ResponseBody {
-    inner: Incoming,
-    lease: Option<Lease>,
+    inner: Answer,
     exchange: Rc<Exchange>,
     idle: Option<Deadline>,
     /// When its token ends, for a stream.
@@ -174,7 +195,7 @@ pub struct ResponseBody {
 pub enum ResponseCut {
     /// The origin's connection ended, or what it sent was no body.
     #[error("the origin's response was cut: {0}")]
-    Origin(#[from] hyper::Error),
+    Origin(#[source] Box<dyn Error + Send + Sync>),
     /// It stood still for too long.
     #[error("the origin's response stood still")]
     Idle,
@@ -188,17 +209,16 @@ pub enum ResponseCut {
 
 impl ResponseBody {
     /// `ends`: when it is cut, if it is a stream.
-    pub(super) fn new(inner: Incoming, mut lease: Lease, exchange: Rc<Exchange>, ends: Option<Ends>) -> Self {
+    pub(super) fn new(mut inner: Answer, exchange: Rc<Exchange>, ends: Option<Ends>) -> Self {
         if !exchange.is_complete() {
-            lease.detach();
+            inner.detach();
         }
         let ends = ends.map(|Ends { at, why }| {
             let deadline = exchange.deadline().another();
             deadline.arm(at);
             Box::new((deadline, why))
         });
-        let lease = Some(lease);
-        let mut body = Self { inner, lease, exchange, idle: None, ends, tunnel: None, cut: None, is_told: false };
+        let mut body = Self { inner, exchange, idle: None, ends, tunnel: None, cut: None, is_told: false };
         if body.inner.is_end_stream() {
             body.complete();
         }
@@ -206,9 +226,9 @@ impl ResponseBody {
     }
 
     /// Of a 101, which has none; what follows it is no HTTP.
-    pub(super) const fn switched(inner: Incoming, exchange: Rc<Exchange>, tunnel: Tunnel) -> Self {
+    pub(super) const fn switched(inner: Answer, exchange: Rc<Exchange>, tunnel: Tunnel) -> Self {
         let tunnel = Some(tunnel);
-        Self { inner, lease: None, exchange, idle: None, ends: None, tunnel, cut: None, is_told: false }
+        Self { inner, exchange, idle: None, ends: None, tunnel, cut: None, is_told: false }
     }
 
     /// What follows it, when that is no HTTP.
@@ -217,9 +237,7 @@ impl ResponseBody {
     }
 
     fn complete(&mut self) {
-        if let Some(lease) = self.lease.take() {
-            lease.end(&self.exchange);
-        }
+        self.inner.complete(&self.exchange);
     }
 
     /// What came before goes out first: with an error at hand, hyper drops what it has not yet written.
@@ -281,11 +299,7 @@ impl Body for ResponseBody {
             this.ends = None;
             return this.cut(cut, cx);
         }
-        let polled = match &mut this.lease {
-            Some(lease) => lease.poll_frame(cx, &mut this.inner),
-            None => Pin::new(&mut this.inner).poll_frame(cx),
-        };
-        match polled {
+        match Pin::new(&mut this.inner).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 this.idle = None;
                 if this.exchange.is_call() {
@@ -296,7 +310,7 @@ impl Body for ResponseBody {
                 }
                 Poll::Ready(Some(Ok(frame.map_trailers(|trailers| filter(&trailers, may_be_trailer)))))
             }
-            Poll::Ready(Some(Err(error))) => this.cut(error.into(), cx),
+            Poll::Ready(Some(Err(error))) => this.cut(ResponseCut::Origin(error.into_cause()), cx),
             Poll::Ready(None) => {
                 this.complete();
                 Poll::Ready(None)

@@ -75,7 +75,7 @@ pub(super) fn trailers(cut: &ResponseCut) -> Option<HeaderMap> {
         ResponseCut::TokenExpired(_) => (16, "token expired"),
         ResponseCut::DeadlineExceeded(_) => (4, "deadline exceeded"),
         ResponseCut::Idle => (14, "the call stood still"),
-        ResponseCut::Origin(error) if is_reset(error) => return None,
+        ResponseCut::Origin(error) if is_reset(&**error) => return None,
         ResponseCut::Origin(_) => (14, "the connection to the origin ended"),
     };
     let fields = [(GRPC_STATUS, HeaderValue::from(status)), (GRPC_MESSAGE, HeaderValue::from_static(message))];

@@ -1,20 +1,25 @@
 //! To the origin and back.
 
 mod admission;
+mod answer;
 mod body;
 mod connect;
 mod exchange;
 mod expiry;
 mod grpc;
 mod hop_by_hop;
+mod http2;
 mod identity;
 mod interim;
+mod origin;
 mod pace;
 mod places;
 mod pool;
 mod relay;
 mod request_head;
 mod response_head;
+mod stream;
+mod tls;
 mod tunnel;
 mod upgrade;
 mod websocket;
@@ -25,21 +30,23 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::uri::Authority;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
 use tokio::time::Instant;
 
+use self::answer::{Answer, Broken};
 use self::body::{Cut, Exchange, Limits, RequestBody};
 pub use self::body::{ResponseBody, ResponseCut};
-use self::connect::OriginIo;
 pub use self::expiry::StreamExpiry;
 use self::grpc::{Ends, Why};
+pub use self::origin::{Address, Origin, Protocol};
 pub use self::places::{Places, Usage};
 pub use self::pool::PoolCounters;
-use self::pool::{Failure, Lease, Pool};
+use self::pool::{Failure, Pool};
 use self::request_head::HeadWriter;
 pub use self::request_head::check;
+use self::stream::OriginIo;
+pub use self::tls::{ClientIdentity, Tls, UnusableIdentity};
 pub use self::tunnel::{Direction, Tunnel, TunnelEnd};
 use self::upgrade::Asked;
 pub use self::upgrade::{SubProtocols, is_websocket};
@@ -50,11 +57,16 @@ use crate::interim::Interim;
 use crate::peer::{Peer, TrustedProxies};
 use crate::policy::Permit;
 
+/// How many times a request is sent that the origin has not acted upon, as it says itself.
+const MAX_REFUSALS: usize = 3;
+
 /// Where the origin is and how long it may take.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Host and port of the origin; the name is resolved at each connect.
-    pub upstream: Authority,
+    /// The origin.
+    pub upstream: Origin,
+    /// For an origin with TLS.
+    pub tls: Option<Tls>,
     /// The most connections at a time, over all workers.
     pub max_connections: usize,
     /// How many requests may wait for one when all are in use, over all workers.
@@ -63,8 +75,10 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// How long the response header may take, from the last byte of the request body.
     pub response_timeout: Duration,
-    /// How long a pooled connection may have been idle to be used again.
+    /// How long a connection with HTTP/1.1 may have been idle to be used again.
     pub idle_timeout: Duration,
+    /// How long one with HTTP/2 may be idle.
+    pub http2_idle_timeout: Duration,
     /// How long a body may stand still, in either direction.
     pub stream_idle_timeout: Duration,
     /// How many bytes a request body must bring per 10 s on average after its first 30 s; 0 for no minimum.
@@ -172,6 +186,8 @@ impl Upstream {
             return Err(Denial::BodyTooLarge { limit }.into());
         }
         let asked = upgrade::asked(head, !body.is_end_stream(), &self.allowed_upgrades)?;
+        // With HTTP/2 alone there is nothing to switch from (RFC 9113 §8.6).
+        let asked = asked.filter(|_| self.pool.has_http1());
         let outbound = Outbound { upstream: self, head, permit: &permit, inbound, asked: asked.as_deref() };
         let exchange = Rc::new(self.begin(head, &permit, &inbound));
         let body = RequestBody::new(body, Rc::clone(&exchange), Rc::clone(&self.head));
@@ -183,9 +199,9 @@ impl Upstream {
                 () = exchange.deadline().elapsed() => Err(late(&exchange, &permit, &inbound)),
             }
         };
-        let (response, lease) = limited.await.map_err(|denial| explain(denial, &exchange, self.limits))?;
+        let response = limited.await.map_err(|denial| explain(denial, &exchange, self.limits))?;
         if let Some(asked) = asked.filter(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS) {
-            let (response, origin, received) = Box::pin(switch(&asked, response, lease, &exchange, &inbound)).await?;
+            let (response, origin, received) = Box::pin(switch(&asked, response, &exchange, &inbound)).await?;
             let limits = tunnel::Limits {
                 deadline: self.deadlines.deadline(),
                 idle: self.limits.idle,
@@ -197,7 +213,7 @@ impl Upstream {
         exchange.answered();
         let response = response_head::filter(response)?;
         let ends = exchange.ends().or_else(|| self.stream_ends(&response, &permit, &inbound));
-        Ok(response.map(|body| ResponseBody::new(body, lease, exchange, ends)))
+        Ok(response.map(|body| ResponseBody::new(body, exchange, ends)))
     }
 
     fn begin(&self, head: &Parts, permit: &Permit, inbound: &Inbound<'_>) -> Exchange {
@@ -219,22 +235,22 @@ impl Upstream {
 }
 
 /// Takes over the origin's end of a connection that has become something else.
-async fn switch<B>(
+async fn switch(
     asked: &Asked,
-    response: Response<B>,
-    lease: Lease,
+    response: Response<Answer>,
     exchange: &Exchange,
     inbound: &Inbound<'_>,
-) -> Result<(Response<B>, OriginIo, Bytes), Denial> {
-    let response = asked.filter(response, inbound.sub_protocols)?;
+) -> Result<(Response<Answer>, OriginIo, Bytes), Denial> {
+    let (head, mut body) = asked.filter(response, inbound.sub_protocols)?.into_parts();
+    let response = Response::from_parts(head, ());
     let switched = tokio::select! {
         biased;
-        switched = lease.switched() => switched,
+        switched = body.switched() => switched,
         () = exchange.deadline().elapsed() => None,
     };
     exchange.deadline().disarm();
     let (origin, received) = switched.ok_or_else(|| response_head::invalid("it closed the connection"))?;
-    Ok((response, origin, received))
+    Ok((response.map(|()| body), origin, received))
 }
 
 /// What took too long: the origin, or a call as a whole.
@@ -266,36 +282,37 @@ struct Outbound<'r> {
 
 impl Outbound<'_> {
     /// Sends it, once more where that is safe.
-    async fn exchange(
-        &self,
-        exchange: &Rc<Exchange>,
-        body: RequestBody,
-    ) -> Result<(Response<Incoming>, Lease), Denial> {
+    async fn exchange(&self, exchange: &Rc<Exchange>, body: RequestBody) -> Result<Response<Answer>, Denial> {
         let mut may_repeat =
             body.is_end_stream() && matches!(self.head.method, Method::GET | Method::HEAD | Method::OPTIONS);
         if body.is_end_stream() {
             exchange.complete();
         }
         let mut request = self.write(body)?;
-        let mut idle = self.upstream.pool.take();
+        let needs_http1 = self.asked.is_some();
+        let mut idle = self.upstream.pool.take(needs_http1);
+        let mut refusals = 0;
         loop {
             let mut lease = match idle.take() {
                 Some(lease) => lease,
                 // Boxed, so that a request with a pooled connection does not carry the state of connecting.
-                None => Box::pin(self.upstream.pool.lease(exchange)).await?,
+                None => Box::pin(self.upstream.pool.lease(exchange, needs_http1)).await?,
             };
-            if self.asked.is_some() {
+            if needs_http1 {
                 lease.let_switch();
             }
             match lease.send(request, self.inbound.interim).await {
-                Ok(response) => return Ok((response, lease)),
-                Err(Failure { unsent: Some(unsent), was_idle: true, .. }) => request = unsent,
+                Ok(response) => return Ok(response),
+                Err(Failure { unsent: Some(unsent), was_idle: true, error, .. }) if refusals < MAX_REFUSALS => {
+                    refusals += usize::from(matches!(error, Broken::Http2(_)));
+                    request = self.write(unsent)?;
+                }
                 // Also on a connection that was new: a process that is being replaced closes what it has just accepted.
-                Err(Failure { has_answered: false, .. }) if may_repeat => {
+                Err(Failure { has_answered: false, error, .. }) if may_repeat && error.is_end() => {
                     may_repeat = false;
                     request = self.write(RequestBody::empty(Rc::clone(exchange), Rc::clone(&self.upstream.head)))?;
                 }
-                Err(failure) => return Err(failed(&failure)),
+                Err(failure) => return Err(failed(failure)),
             }
         }
     }
@@ -310,13 +327,19 @@ impl Outbound<'_> {
 }
 
 /// A failed exchange, as far as the origin is to blame.
-fn failed(failure: &Failure) -> Denial {
-    if failure.error.is_parse() || failure.error.is_parse_too_large() {
-        Denial::UpstreamProtocol("the head of its response is not valid HTTP".into())
-    } else if failure.has_answered {
-        Denial::UpstreamProtocol("it closed the connection in the head of its response".into())
-    } else {
-        Denial::UpstreamUnreachable("it closed the connection without a response".into())
+fn failed(failure: Failure) -> Denial {
+    let invalid = "the head of its response is not valid HTTP";
+    match failure.error {
+        Broken::Denied(denial) => denial,
+        Broken::Http1(error) if error.is_parse() || error.is_parse_too_large() => {
+            Denial::UpstreamProtocol(invalid.into())
+        }
+        Broken::Http2(error) if error.is_library() => Denial::UpstreamProtocol(format!("{invalid}: {error}").into()),
+        Broken::Http2(error) if !error.is_io() => Denial::UpstreamUnreachable(format!("no response: {error}").into()),
+        _ if failure.has_answered => {
+            Denial::UpstreamProtocol("it closed the connection in the head of its response".into())
+        }
+        _ => Denial::UpstreamUnreachable("it closed the connection without a response".into()),
     }
 }
 

@@ -67,8 +67,7 @@ impl HeadWriter {
             identity: IdentityNames::new(&settings.identity_names),
             trusted_proxies: settings.trusted_proxies.clone(),
             forward_token: settings.forward_token,
-            default_host: HeaderValue::from_str(settings.upstream.as_str())
-                .unwrap_or_else(|_| HeaderValue::from_static("localhost")),
+            default_host: settings.upstream.host(),
         }
     }
 

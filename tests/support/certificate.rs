@@ -3,47 +3,92 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::ServerConfig;
-use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
 use tokio_rustls::TlsAcceptor;
 
-/// A certificate for 127.0.0.1 that vouches for itself.
+/// A certificate that vouches for itself.
 #[derive(Clone)]
 pub(crate) struct Certificate {
-    config: Arc<ServerConfig>,
-    file: Arc<PemFile>,
+    der: CertificateDer<'static>,
+    key: Arc<[u8]>,
+    files: Arc<[PemFile; 2]>,
+    /// Whose certificate a client has to show.
+    demanded: Option<CertificateDer<'static>>,
+    protocols: Vec<Vec<u8>>,
 }
 
 /// Removed when dropped.
 struct PemFile(PathBuf);
 
 impl Certificate {
+    /// For 127.0.0.1.
     pub(crate) fn new() -> Self {
-        let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
-        let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let chain = vec![made.cert.der().clone()];
-        let config = builder.with_no_client_auth().with_single_cert(chain, key.into()).unwrap();
-        let name = format!("certificate-{:016x}.pem", fastrand::u64(..));
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        std::fs::write(&path, made.cert.pem()).unwrap();
-        Self { config: Arc::new(config), file: Arc::new(PemFile(path)) }
+        Self::of("127.0.0.1")
+    }
+
+    /// For this name.
+    pub(crate) fn of(name: &str) -> Self {
+        let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
+        let random = fastrand::u64(..);
+        let file = |kind: &str, pem: String| {
+            let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{kind}-{random:016x}.pem"));
+            std::fs::write(&path, pem).unwrap();
+            PemFile(path)
+        };
+        Self {
+            der: made.cert.der().clone(),
+            key: made.signing_key.serialize_der().into(),
+            files: Arc::new([file("certificate", made.cert.pem()), file("key", made.signing_key.serialize_pem())]),
+            demanded: None,
+            protocols: Vec::new(),
+        }
+    }
+
+    /// The same, shown only to clients that show that one.
+    pub(crate) fn demanding(&self, client: &Self) -> Self {
+        Self { demanded: Some(client.der.clone()), ..self.clone() }
+    }
+
+    /// The same with which these protocols are offered.
+    pub(super) fn offering(&self, protocols: &[&str]) -> Self {
+        Self { protocols: protocols.iter().map(|name| name.as_bytes().to_vec()).collect(), ..self.clone() }
     }
 
     /// Where it is as PEM.
     pub(crate) fn path(&self) -> &str {
-        self.file.0.to_str().unwrap()
+        self.files[0].0.to_str().unwrap()
+    }
+
+    /// Where its key is as PEM.
+    pub(crate) fn key_path(&self) -> &str {
+        self.files[1].0.to_str().unwrap()
     }
 
     pub(super) fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(Arc::clone(&self.config))
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
+        let builder = builder.with_safe_default_protocol_versions().unwrap();
+        let builder = match &self.demanded {
+            None => builder.with_no_client_auth(),
+            Some(client) => {
+                let mut roots = RootCertStore::empty();
+                roots.add(client.clone()).unwrap();
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+                builder.with_client_cert_verifier(verifier.unwrap())
+            }
+        };
+        let key = PrivatePkcs8KeyDer::from(self.key.to_vec());
+        let mut config = builder.with_single_cert(vec![self.der.clone()], key.into()).unwrap();
+        config.alpn_protocols.clone_from(&self.protocols);
+        TlsAcceptor::from(Arc::new(config))
     }
 }
 
 impl std::fmt::Debug for Certificate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Certificate").field(&self.file.0).finish()
+        f.debug_tuple("Certificate").field(&self.path()).finish()
     }
 }
 

@@ -27,14 +27,23 @@ impl Gate {
         Self::start_at(Clock::system(), issuer, origin, flags)
     }
 
+    /// In front of an origin at this URL.
+    pub(crate) fn start_before(issuer: &Issuer, upstream: &str, flags: &[&str]) -> Self {
+        Self::start_with(Clock::system(), issuer, upstream, flags)
+    }
+
     /// With a clock of its own.
     pub(crate) fn start_at(clock: Clock, issuer: &Issuer, origin: &Origin, flags: &[&str]) -> Self {
-        let (issuer, origin) = (issuer.url(), origin.url());
+        Self::start_with(clock, issuer, &origin.url(), flags)
+    }
+
+    fn start_with(clock: Clock, issuer: &Issuer, upstream: &str, flags: &[&str]) -> Self {
+        let issuer = issuer.url();
         let usual = [
             ("--listen", "127.0.0.1:0"),
             ("--admin-listen", "127.0.0.1:0"),
             ("--issuer", &*issuer),
-            ("--upstream", &*origin),
+            ("--upstream", upstream),
             ("--workers", "2"),
             // A test that has seen enough does not wait for what is still in flight.
             ("--shutdown-grace-period", "1s"),

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use self::flow::Flow;
-use super::connect::OriginIo;
+use super::stream::OriginIo;
 use super::websocket::{Close, FrameCounter};
 use crate::deadline::Deadline;
 

@@ -1,27 +1,26 @@
 //! One connection at the origin.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use super::pattern::{is_pattern, pattern};
 use super::reply::{Reply, Step};
+use super::stream::Stream;
 use super::{Received, State};
 use crate::support::client::find;
 
 /// How much of a body is kept; of the rest only the length and whether it is the [`pattern`].
-const KEPT_BODY: usize = 64 * 1024;
+pub(crate) const KEPT_BODY: usize = 64 * 1024;
 
 /// The other end went away, or what it sent makes no sense.
 #[derive(Debug)]
 struct Gone;
 
 pub(super) struct Connection {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Stream,
     pub(super) buffer: BytesMut,
 }
 
@@ -79,7 +78,7 @@ impl Connection {
                 Step::Hold(wanted) => drop(released.wait_for(|count| count >= wanted).await),
                 Step::Never => return Err(self.is_gone().await),
                 Step::Reset => {
-                    socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
+                    self.stream.reset();
                     return Ok(false);
                 }
                 Step::Close => return Ok(false),

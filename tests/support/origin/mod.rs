@@ -3,19 +3,23 @@
 mod connection;
 mod pattern;
 mod reply;
+mod stream;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::BytesMut;
-use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 use self::connection::Connection;
+pub(crate) use self::connection::KEPT_BODY;
 pub(crate) use self::pattern::{is_pattern, pattern};
 pub(crate) use self::reply::Reply;
+use self::stream::Listener;
+use super::Certificate;
 use super::eventually;
 use super::server::{Server, listen_at, reserve};
 
@@ -28,6 +32,8 @@ pub(crate) struct Origin {
     /// Counts how often whoever waited for another request was sent away.
     dismissals: watch::Sender<usize>,
     server: Mutex<Option<Server>>,
+    certificate: Option<Certificate>,
+    socket: Option<PathBuf>,
     /// Keeps the port while nobody listens.
     _reserved: socket2::Socket,
 }
@@ -72,6 +78,27 @@ pub(crate) struct Received {
 impl Origin {
     /// One that answers `200 ok`.
     pub(crate) fn start() -> Self {
+        Self::with(None, None)
+    }
+
+    /// The same in TLS.
+    pub(crate) fn start_tls(certificate: &Certificate) -> Self {
+        Self::start_tls_offering(certificate, &["http/1.1"])
+    }
+
+    /// The same, offering these protocols, whatever it speaks.
+    pub(crate) fn start_tls_offering(certificate: &Certificate, protocols: &[&str]) -> Self {
+        Self::with(Some(certificate.offering(protocols)), None)
+    }
+
+    /// The same on a unix socket.
+    pub(crate) fn start_unix() -> Self {
+        // The path of a socket is short, and a build's folder need not be.
+        let path = std::env::temp_dir().join(format!("origin-{:016x}.sock", fastrand::u64(..)));
+        Self::with(None, Some(path))
+    }
+
+    fn with(certificate: Option<Certificate>, socket: Option<PathBuf>) -> Self {
         let (reserved, addr) = reserve();
         let origin = Self {
             addr,
@@ -79,6 +106,8 @@ impl Origin {
             release: watch::Sender::new(0),
             dismissals: watch::Sender::new(0),
             server: Mutex::default(),
+            certificate,
+            socket,
             _reserved: reserved,
         };
         origin.start_again();
@@ -87,7 +116,10 @@ impl Origin {
 
     /// Listens, after [`Origin::stop`].
     pub(crate) fn start_again(&self) {
-        let listener = listen_at(self.addr);
+        let listener = match &self.socket {
+            None => Listener::Tcp(listen_at(self.addr), self.certificate.clone()),
+            Some(path) => Listener::unix(path),
+        };
         let state = Arc::clone(&self.state);
         let (released, dismissals) = (self.release.subscribe(), self.dismissals.subscribe());
         let serve = move |stopped| serve(listener, state, released, dismissals, stopped);
@@ -107,7 +139,11 @@ impl Origin {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.addr)
+        match (&self.socket, &self.certificate) {
+            (Some(path), _) => format!("unix:{}", path.display()),
+            (None, Some(_)) => format!("https://{}", self.addr),
+            (None, None) => format!("http://{}", self.addr),
+        }
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {
@@ -187,6 +223,14 @@ impl Origin {
     }
 }
 
+impl Drop for Origin {
+    fn drop(&mut self) {
+        if let Some(path) = &self.socket {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
 impl State {
     fn reply_to(&mut self, target: &str) -> Reply {
         self.begun += 1;
@@ -216,22 +260,28 @@ impl Received {
 }
 
 async fn serve(
-    listener: std::net::TcpListener,
+    listener: Listener,
     state: Arc<Mutex<State>>,
     released: watch::Receiver<usize>,
     dismissals: watch::Receiver<usize>,
     mut stopped: oneshot::Receiver<()>,
 ) {
-    let listener = TcpListener::from_std(listener).unwrap();
+    let listener = listener.listen();
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => {
-                let stream = accepted.unwrap().0;
-                stream.set_nodelay(true).unwrap();
                 state.lock().unwrap().opened += 1;
-                let connection = Connection { stream, buffer: BytesMut::new() };
-                connections.spawn_local(connection.run(Arc::clone(&state), released.clone(), dismissals.clone()));
+                let (state, released, dismissals) = (Arc::clone(&state), released.clone(), dismissals.clone());
+                connections.spawn_local(async move {
+                    // Whoever wants another certificate goes away.
+                    let Some(stream) = accepted.ready().await else {
+                        state.lock().unwrap().closed += 1;
+                        return;
+                    };
+                    let connection = Connection { stream, buffer: BytesMut::new() };
+                    connection.run(state, released, dismissals).await;
+                });
             }
             Some(ended) = connections.join_next() => {
                 if let Err(error) = ended {

@@ -1,0 +1,115 @@
+//! The body of a response as it comes from the origin, in either protocol.
+
+use std::error::Error;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::body::Exchange;
+use super::http2;
+use super::pool::http1;
+use super::stream::OriginIo;
+use crate::denial::Denial;
+
+/// The body of a response, with what it comes on.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Http1 {
+        body: Incoming,
+        /// Until it has come to its end.
+        lease: Option<http1::Lease>,
+    },
+    Http2(Box<http2::Answer>),
+}
+
+/// Why an exchange with the origin ended early.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Broken {
+    #[error(transparent)]
+    Http1(#[from] hyper::Error),
+    #[error(transparent)]
+    Http2(#[from] h2::Error),
+    /// It never began.
+    #[error(transparent)]
+    Denied(Denial),
+}
+
+impl Broken {
+    /// Whether the connection ended, whatever became of the request.
+    pub(super) fn is_end(&self) -> bool {
+        match self {
+            Self::Http1(_) => true,
+            Self::Http2(error) => error.is_io(),
+            Self::Denied(_) => false,
+        }
+    }
+
+    /// What a library says of it; whoever passes it on reads from it how a stream was reset.
+    pub(super) fn into_cause(self) -> Box<dyn Error + Send + Sync> {
+        match self {
+            Self::Http1(error) => Box::new(error),
+            Self::Http2(error) => Box::new(error),
+            Self::Denied(denial) => Box::new(denial),
+        }
+    }
+}
+
+impl Answer {
+    /// The response has begun before the request has ended.
+    pub(super) fn detach(&mut self) {
+        if let Self::Http1 { lease: Some(lease), .. } = self {
+            lease.detach();
+        }
+    }
+
+    /// The origin has switched protocols: its end of the connection, and what came behind the head of its answer.
+    pub(super) async fn switched(&mut self) -> Option<(OriginIo, Bytes)> {
+        match self {
+            Self::Http1 { lease, .. } => lease.take()?.switched().await,
+            Self::Http2(_) => None,
+        }
+    }
+
+    /// The response is complete.
+    pub(super) fn complete(&mut self, exchange: &Rc<Exchange>) {
+        match self {
+            Self::Http1 { lease, .. } => {
+                if let Some(lease) = lease.take() {
+                    lease.end(exchange);
+                }
+            }
+            Self::Http2(answer) => answer.complete(exchange),
+        }
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        match self.get_mut() {
+            Self::Http1 { body, lease: Some(lease) } => lease.poll_frame(cx, body).map_err(Broken::from),
+            Self::Http1 { body, lease: None } => Pin::new(body).poll_frame(cx).map_err(Broken::from),
+            Self::Http2(answer) => answer.poll_frame(cx).map_err(Broken::from),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Http1 { body, .. } => body.is_end_stream(),
+            Self::Http2(answer) => answer.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Http1 { body, .. } => body.size_hint(),
+            Self::Http2(answer) => answer.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! One request and its response.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::client::ResponseFuture;
+use h2::{Reason, RecvStream};
+use http::{HeaderMap, Request, Response, StatusCode, header};
+use http_body::{Frame, SizeHint};
+use tokio::task::JoinHandle;
+
+use super::connection::Stream;
+use super::head::translate;
+use super::upload::Upload;
+use crate::forward::answer::Broken;
+use crate::forward::body::{Exchange, RequestBody};
+use crate::forward::pool::Failure;
+use crate::forward::response_head::filter_interim;
+use crate::interim::Interim;
+
+impl Stream {
+    /// Sends one request and waits for the head of its response.
+    pub(in crate::forward) async fn send(
+        self,
+        request: Request<RequestBody>,
+        client: Option<&Interim>,
+    ) -> Result<Response<Answer>, Failure> {
+        let (parts, body) = request.into_parts();
+        let head = match translate(parts, self.connection().scheme()) {
+            Ok(head) => head,
+            Err(denial) => return Err(failure(Broken::Denied(denial), None)),
+        };
+        let is_bodiless = http_body::Body::is_end_stream(&body);
+        let (mut response, stream) = match self.connection().sender().send_request(head, is_bodiless) {
+            Ok(sent) => sent,
+            // Also when the origin has just said that it takes no more.
+            Err(error) => return Err(failure(Broken::Http2(error), Some(body))),
+        };
+        self.sent();
+        let mut body = Some(body);
+        let mut upload = if is_bodiless { None } else { body.take().map(|body| Upload::new(stream, body)) };
+        let mut is_uploading = upload.is_some();
+        let answered = poll_fn(|cx| {
+            if let Some(upload) = upload.as_mut().filter(|_| is_uploading) {
+                is_uploading = upload.poll(cx).is_pending();
+            }
+            if let Some(client) = client {
+                tell(&mut response, client, cx);
+            }
+            Pin::new(&mut response).poll(cx)
+        });
+        match answered.await {
+            Ok(response) => {
+                self.answered();
+                let upload = upload.filter(|_| is_uploading).map(Running::start);
+                let left = content_length(response.headers());
+                Ok(response.map(|body| Answer::new(body, left, upload, self)))
+            }
+            Err(error) => {
+                self.answered();
+                let unsent = is_unprocessed(&error).then(|| body.or_else(|| upload?.into_body())).flatten();
+                Err(failure(Broken::Http2(error), unsent))
+            }
+        }
+    }
+}
+
+/// Passes on interim responses (RFC 9110 §15.2), but what was asked for here.
+fn tell(response: &mut ResponseFuture, client: &Interim, cx: &mut Context<'_>) {
+    while let Poll::Ready(Some(Ok(interim))) = response.poll_informational(cx) {
+        let (mut head, ()) = interim.into_parts();
+        if head.status != StatusCode::CONTINUE {
+            filter_interim(&mut head.headers);
+            client.push(head.status, &head.headers);
+        }
+    }
+}
+
+/// Whether the origin has said that it has not acted upon the request (RFC 9113 §8.7).
+fn is_unprocessed(error: &h2::Error) -> bool {
+    let is_refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
+    // h2 gives that of a GOAWAY to the streams behind the last one that the origin has seen, and to no others.
+    error.is_remote() && (is_refused || error.is_go_away())
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn failure(error: Broken, unsent: Option<RequestBody>) -> Failure {
+    Failure { was_idle: unsent.is_some(), unsent, has_answered: false, error }
+}
+
+/// A request body that is still on its way though the response has begun: neither waits for the other.
+#[derive(Debug)]
+struct Running(JoinHandle<()>);
+
+impl Running {
+    fn start(mut upload: Upload) -> Self {
+        upload.forget();
+        Self(tokio::task::spawn_local(async move { poll_fn(|cx| upload.poll(cx)).await }))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// The body of a response. Dropped before its end, it resets its stream.
+#[derive(Debug)]
+pub(in crate::forward) struct Answer {
+    body: RecvStream,
+    upload: Option<Running>,
+    stream: Option<Stream>,
+    part: Part,
+    /// What is to come, where the origin has said so.
+    left: Option<u64>,
+}
+
+#[derive(Debug, Eq, PartialEq)]
+enum Part {
+    Data,
+    Trailers,
+    End,
+}
+
+impl Answer {
+    fn new(body: RecvStream, length: Option<u64>, upload: Option<Running>, stream: Stream) -> Self {
+        // What answers HEAD tells the length of another body.
+        let left = if body.is_end_stream() { Some(0) } else { length };
+        Self { body, upload, stream: Some(stream), part: Part::Data, left }
+    }
+
+    pub(in crate::forward) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+        if self.part == Part::Data {
+            match ready!(self.body.poll_data(cx)) {
+                Some(Ok(data)) => return Poll::Ready(Some(self.pass(data).map(Frame::data))),
+                Some(Err(error)) if self.is_end(&error) => self.part = Part::End,
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => self.part = Part::Trailers,
+            }
+        }
+        if self.part == Part::End {
+            return Poll::Ready(None);
+        }
+        let trailers = match ready!(self.body.poll_trailers(cx)) {
+            Err(error) if !self.is_end(&error) => return Poll::Ready(Some(Err(error))),
+            Err(_) => None,
+            Ok(trailers) => trailers,
+        };
+        self.part = Part::End;
+        Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
+    }
+
+    /// What the client takes makes room for more.
+    fn pass(&mut self, data: Bytes) -> Result<Bytes, h2::Error> {
+        self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
+        self.body.flow_control().release_capacity(data.len())?;
+        Ok(data)
+    }
+
+    /// A whole response may be followed by a reset that only says that the rest of the request is not needed
+    /// (RFC 9113 §8.1).
+    fn is_end(&self, error: &h2::Error) -> bool {
+        error.is_reset()
+            && error.is_remote()
+            && error.reason() == Some(Reason::NO_ERROR)
+            && self.left.is_none_or(|left| left == 0)
+    }
+
+    pub(in crate::forward) fn is_end_stream(&self) -> bool {
+        self.part == Part::End || self.body.is_end_stream()
+    }
+
+    pub(in crate::forward) fn size_hint(&self) -> SizeHint {
+        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+
+    /// The response is complete; the rest of the request is still on its way, for as long as the origin takes it.
+    pub(in crate::forward) fn complete(&mut self, exchange: &Rc<Exchange>) {
+        let stream = self.stream.take();
+        if let Some(mut upload) = self.upload.take().filter(|upload| !upload.0.is_finished()) {
+            let exchange = Rc::clone(exchange);
+            exchange.await_origin();
+            tokio::task::spawn_local(async move {
+                tokio::select! {
+                    _ = &mut upload.0 => {}
+                    () = exchange.deadline().elapsed() => {}
+                }
+                drop(stream);
+            });
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! A connection to the origin, whatever it leads through.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll, ready};
+
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::client::TlsStream;
+
+use super::interim::InterimReader;
+use super::places::Place;
+
+/// What leads to the origin.
+#[derive(Debug)]
+pub(super) enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// The same for each kind.
+macro_rules! each {
+    ($socket:expr, $io:ident => $then:expr) => {
+        match $socket {
+            Socket::Tcp($io) => $then,
+            Socket::Unix($io) => $then,
+            Socket::Tls($io) => {
+                let $io = &mut **$io;
+                $then
+            }
+        }
+    };
+}
+
+impl Socket {
+    /// Whether nothing is there to be read, not even the end.
+    fn is_quiet(&mut self) -> bool {
+        match self {
+            Self::Tcp(stream) => has_nothing(&SockRef::from(&*stream)),
+            Self::Unix(stream) => has_nothing(&SockRef::from(&*stream)),
+            Self::Tls(stream) => {
+                // What the kernel has may be a new key and no answer; nobody has to find out on a connection that can be
+                // replaced. What TLS has read already, the kernel has no more.
+                let (stream, session) = stream.get_mut();
+                let has_read = session.process_new_packets().map_or(true, |state| state.plaintext_bytes_to_read() > 0);
+                !has_read && has_nothing(&SockRef::from(&*stream))
+            }
+        }
+    }
+}
+
+fn has_nothing(socket: &SockRef<'_>) -> bool {
+    socket.peek(&mut [MaybeUninit::uninit()]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+}
+
+/// The origin's socket, which tells whether anything has come from it.
+#[derive(Debug)]
+pub(super) struct OriginIo {
+    socket: Rc<RefCell<Socket>>,
+    reads: Reads,
+    interim: Rc<InterimReader>,
+    /// Writing found it so. The kernel tells but once, and reading would find the end of an orderly close.
+    was_reset: bool,
+    /// No answer is awaited any more: what cannot be written is an error.
+    has_switched: bool,
+    /// Behind the socket: it is free when that is closed.
+    _place: Place,
+}
+
+/// A look at the socket, which does not keep it open.
+#[derive(Debug)]
+pub(super) struct Watch {
+    socket: Weak<RefCell<Socket>>,
+    reads: Reads,
+    interim: Rc<InterimReader>,
+    /// How many there were when the request was sent.
+    before: Cell<u64>,
+}
+
+/// How often something has come from the origin.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Reads(Rc<Cell<u64>>);
+
+impl Reads {
+    pub(super) fn count(&self) -> u64 {
+        self.0.get()
+    }
+}
+
+impl OriginIo {
+    pub(super) fn new(socket: Socket, place: Place) -> Self {
+        let socket = Rc::new(RefCell::new(socket));
+        Self {
+            socket,
+            reads: Reads::default(),
+            interim: Rc::default(),
+            was_reset: false,
+            has_switched: false,
+            _place: place,
+        }
+    }
+
+    pub(super) fn watch(&self) -> Watch {
+        Watch {
+            socket: Rc::downgrade(&self.socket),
+            reads: self.reads.clone(),
+            interim: Rc::clone(&self.interim),
+            before: Cell::new(0),
+        }
+    }
+
+    pub(super) fn reads(&self) -> Reads {
+        self.reads.clone()
+    }
+
+    /// The same as the end of a tunnel.
+    pub(super) const fn switched(mut self) -> Self {
+        self.has_switched = true;
+        self
+    }
+
+    /// An origin that has closed takes no more, but may have answered before: its answer is there to be read, and after
+    /// it the end. An error here would be the end of the exchange at once.
+    fn thrown_away(&mut self, written: io::Result<usize>, length: usize) -> io::Result<usize> {
+        let kind = written.as_ref().err().map(io::Error::kind);
+        self.was_reset |= kind == Some(io::ErrorKind::ConnectionReset);
+        match kind {
+            Some(io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) if !self.has_switched => Ok(length),
+            _ => written,
+        }
+    }
+}
+
+impl Watch {
+    /// A request is about to be sent: what was received belongs to others.
+    pub(super) fn begin(&self) {
+        self.before.set(self.reads.count());
+    }
+
+    /// What reads the interim responses.
+    pub(super) fn interim(&self) -> &InterimReader {
+        &self.interim
+    }
+
+    /// Whether anything has come since then.
+    pub(super) fn has_received(&self) -> bool {
+        self.reads.count() != self.before.get()
+    }
+
+    /// Whether nothing is there to be read, not even the end. Asks the kernel: what has just arrived, nobody else knows
+    /// of yet, and whoever sent the next request would take it for the answer.
+    pub(super) fn is_quiet(&self) -> bool {
+        let Some(socket) = self.socket.upgrade() else { return false };
+        socket.borrow_mut().is_quiet()
+    }
+}
+
+impl AsyncRead for OriginIo {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(each!(&mut *self.socket.borrow_mut(), io => Pin::new(io).poll_read(cx, buffer)))?;
+        if let Some(bytes) = buffer.filled().get(before..).filter(|bytes| !bytes.is_empty()) {
+            self.reads.0.set(self.reads.count() + 1);
+            self.interim.read(bytes);
+        } else if self.was_reset {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for OriginIo {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = ready!(each!(&mut *self.socket.borrow_mut(), io => Pin::new(io).poll_write(cx, bytes)));
+        Poll::Ready(self.get_mut().thrown_away(written, bytes.len()))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = {
+            let socket = &mut *self.socket.borrow_mut();
+            match slices {
+                // What a request without a body is; the kernel takes it faster so.
+                [slice] => each!(socket, io => Pin::new(io).poll_write(cx, slice)),
+                slices => each!(socket, io => Pin::new(io).poll_write_vectored(cx, slices)),
+            }
+        };
+        let length = slices.iter().map(|slice| slice.len()).sum();
+        Poll::Ready(self.get_mut().thrown_away(ready!(written), length))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// Only TLS keeps anything back.
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = match &mut *self.socket.borrow_mut() {
+            Socket::Tcp(_) | Socket::Unix(_) => return Poll::Ready(Ok(())),
+            Socket::Tls(stream) => ready!(Pin::new(stream).poll_flush(cx)),
+        };
+        Poll::Ready(self.get_mut().thrown_away(flushed.map(|()| 0), 0).map(drop))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(&mut *self.socket.borrow_mut(), io => Pin::new(io).poll_shutdown(cx))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::forward::places::{Entry, Places};
+
+    #[tokio::test]
+    async fn a_socket_is_quiet_until_the_kernel_has_something_for_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let worker = Places::new(1, 0).join();
+        for bytes in [b"HTTP/1.1 200 OK".as_slice(), b""] {
+            let Entry::Free(place) = worker.enter() else { panic!("the one before is closed") };
+            let io = OriginIo::new(Socket::Tcp(TcpStream::connect(addr).await.unwrap()), place);
+            let (mut origin, _) = listener.accept().unwrap();
+            let watch = io.watch();
+            assert!(watch.is_quiet());
+            // Nothing is awaited from here on, so that the runtime cannot have heard of it.
+            origin.write_all(bytes).unwrap();
+            origin.shutdown(std::net::Shutdown::Write).unwrap();
+            assert!(!watch.is_quiet());
+            drop(io);
+            assert!(!watch.is_quiet());
+            assert_eq!(origin.read(&mut [0]).unwrap_or_default(), 0, "a watch keeps no socket open");
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Another protocol can be switched to only from HTTP/1.1.
+
+use super::House2;
+use crate::support::client::request;
+use crate::support::{Certificate, Client, Gate, Issuer, Origin, Reply};
+
+/// RFC 6455 §1.3.
+const HANDSHAKE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+const SWITCHING: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+const HELLO: &[u8] = b"\x81\x05Hello";
+
+#[tokio::test]
+async fn a_websocket_is_offered_http1_alone_in_tls_and_on_a_socket_too() {
+    let certificate = Certificate::new();
+    let both = ["h2", "http/1.1"];
+    // What is chosen of both would be HTTP/2, which this origin does not speak.
+    for origin in [Origin::start_tls_offering(&certificate, &both), Origin::start_unix()] {
+        let issuer = Issuer::start();
+        let ca = ["--upstream-ca-file", certificate.path()];
+        let flags: &[&str] = if origin.url().starts_with("https") { &ca } else { &[] };
+        let gate = Gate::start(&issuer, &origin, flags);
+        gate.is_ready().await;
+        origin.reply(Reply::raw(SWITCHING).then(HELLO).then_never());
+        let mut client = Client::connect(gate.addr()).await;
+        client.send(request("GET", "/", Some(&issuer.token().sign()), HANDSHAKE)).await;
+        assert_eq!(client.response_head().await.status, 101, "{}", origin.url());
+        assert_eq!(client.bytes(HELLO.len()).await, HELLO);
+    }
+}
+
+#[tokio::test]
+async fn an_origin_with_http2_alone_is_not_asked_to_switch() {
+    let house = House2::start(&[]).await;
+    let mut client = Client::connect(house.gate.addr()).await;
+    client.send(request("GET", "/", Some(&house.token()), HANDSHAKE)).await;
+    let response = client.response().await;
+    assert_eq!((response.status, response.header("upgrade")), (200, None));
+    assert_eq!((house.origin.last().header("upgrade"), house.origin.last().header("connection")), (None, None));
+}
