@@ -187,6 +187,9 @@ impl Upstream {
         }
         let asked = upgrade::asked(head, !body.is_end_stream(), &self.allowed_upgrades)?;
         // With HTTP/2 alone there is nothing to switch from (RFC 9113 §8.6).
+        if !self.pool.has_http1() && asked.as_ref().is_some_and(|asked| asked.is_all()) {
+            return Err(response_head::invalid("with HTTP/2 alone it is not asked for a WebSocket").into());
+        }
         let asked = asked.filter(|_| self.pool.has_http1());
         let outbound = Outbound { upstream: self, head, permit: &permit, inbound, asked: asked.as_deref() };
         let exchange = Rc::new(self.begin(head, &permit, &inbound));
@@ -200,6 +203,9 @@ impl Upstream {
             }
         };
         let response = limited.await.map_err(|denial| explain(denial, &exchange, self.limits))?;
+        if asked.as_ref().is_some_and(|asked| asked.is_missed_by(&response)) {
+            return Err(response_head::invalid("it did not switch protocols").into());
+        }
         if let Some(asked) = asked.filter(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS) {
             let (response, origin, received) = Box::pin(switch(&asked, response, &exchange, &inbound)).await?;
             let limits = tunnel::Limits {

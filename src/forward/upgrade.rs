@@ -1,7 +1,8 @@
 //! `Upgrade` (RFC 9110 §7.8): what of it is passed on, and what answer to it is believed.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Response, request};
+use http::{Method, Response, StatusCode, Version, request};
+use hyper::ext::Protocol;
 use hyper::upgrade::OnUpgrade;
 
 use super::response_head::{self, invalid};
@@ -24,18 +25,26 @@ pub struct SubProtocols {
 #[derive(Debug)]
 pub(super) struct Asked {
     protocol: HeaderValue,
-    /// What the origin must answer to the client's key, for WebSocket.
+    /// What the origin must answer to the key, for WebSocket.
     accept: Option<String>,
+    /// A key of our own, for a client of HTTP/2, which has none (RFC 8441 §5).
+    key: Option<HeaderValue>,
 }
 
 /// Whether a request begins a WebSocket (RFC 6455 §4.1), be it of the right form or not.
 pub fn is_websocket(head: &request::Parts) -> bool {
-    is_asking(head) && head.method == Method::GET && protocols(&head.headers).any(is_named_websocket)
+    is_extended_connect(head)
+        || is_asking(head) && head.method == Method::GET && protocols(&head.headers).any(is_named_websocket)
 }
 
 /// hyper notes an `Upgrade` field of HTTP/1.1: a request without one is not searched for it.
 fn is_asking(head: &request::Parts) -> bool {
     head.extensions.get::<OnUpgrade>().is_some() && has_option(&head.headers, "upgrade")
+}
+
+/// The server has put it into the form of HTTP/1.1 otherwise, where it is for a WebSocket (RFC 8441 §4).
+fn is_extended_connect(head: &request::Parts) -> bool {
+    head.method == Method::GET && head.extensions.get::<Protocol>().is_some()
 }
 
 fn is_named_websocket(protocol: &str) -> bool {
@@ -44,6 +53,9 @@ fn is_named_websocket(protocol: &str) -> bool {
 
 /// What a request asks for, of what may be passed on: WebSocket, and the `others`. `None`: it goes on without.
 pub(super) fn asked(head: &request::Parts, has_body: bool, others: &[String]) -> Result<Option<Box<Asked>>, Denial> {
+    if is_extended_connect(head) {
+        return Asked::by_connect(head).map(|asked| Some(Box::new(asked)));
+    }
     if has_body || !is_asking(head) {
         return Ok(None);
     }
@@ -57,21 +69,44 @@ pub(super) fn asked(head: &request::Parts, has_body: bool, others: &[String]) ->
     let Some(name) = protocols(&head.headers).find(is_allowed) else { return Ok(None) };
     if !is_named_websocket(name) {
         let protocol = HeaderValue::from_str(name).ok();
-        return Ok(protocol.map(|protocol| Box::new(Asked { protocol, accept: None })));
+        return Ok(protocol.map(|protocol| Box::new(Asked { protocol, accept: None, key: None })));
     }
     let key = only(&head.headers, &SEC_WEBSOCKET_KEY).filter(|key| websocket::is_key(key.as_bytes()));
     let key = key.ok_or(Denial::MalformedRequest("its Sec-WebSocket-Key is not one of 16 bytes in base64".into()))?;
     let accept = Some(websocket::accept(key.as_bytes()));
-    Ok(Some(Box::new(Asked { protocol: HeaderValue::from_static(WEBSOCKET), accept })))
+    Ok(Some(Box::new(Asked { protocol: HeaderValue::from_static(WEBSOCKET), accept, key: None })))
 }
 
 /// Of another version nobody knows what its frames are like; the origin says which it knows (RFC 6455 §4.4).
 fn is_handshake(head: &request::Parts) -> bool {
-    head.method == Method::GET
-        && only(&head.headers, &header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version.as_bytes() == b"13")
+    head.method == Method::GET && is_version_13(&head.headers)
+}
+
+fn is_version_13(headers: &HeaderMap) -> bool {
+    only(headers, &header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version.as_bytes() == b"13")
 }
 
 impl Asked {
+    /// There is nothing that such a request could go on as without.
+    fn by_connect(head: &request::Parts) -> Result<Self, Denial> {
+        if !is_version_13(&head.headers) {
+            return Err(Denial::MalformedRequest("its Sec-WebSocket-Version is not 13".into()));
+        }
+        let key = websocket::new_key().ok_or(Denial::Internal("no randomness for a key".into()))?;
+        let accept = Some(websocket::accept(key.as_bytes()));
+        Ok(Self { protocol: HeaderValue::from_static(WEBSOCKET), accept, key: HeaderValue::try_from(key).ok() })
+    }
+
+    /// Whether there is nothing that the request could go on as without.
+    pub(super) const fn is_all(&self) -> bool {
+        self.key.is_some()
+    }
+
+    /// Whether a response can be no answer to it. The client would take any success for the beginning (RFC 8441 §5).
+    pub(super) fn is_missed_by<B>(&self, response: &Response<B>) -> bool {
+        self.is_all() && response.status().is_success()
+    }
+
     pub(super) const fn is_websocket(&self) -> bool {
         self.accept.is_some()
     }
@@ -82,6 +117,9 @@ impl Asked {
         headers.remove(header::TE);
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, self.protocol.clone());
+        if let Some(key) = &self.key {
+            headers.insert(SEC_WEBSOCKET_KEY, key.clone());
+        }
         if let Some(SubProtocols { offered, .. }) = sub_protocols {
             headers.remove(header::SEC_WEBSOCKET_PROTOCOL);
             if let Some(offered) = offered {
@@ -97,6 +135,7 @@ impl Asked {
         sub_protocols: Option<&SubProtocols>,
     ) -> Result<Response<B>, Denial> {
         self.check(response.headers())?;
+        *response.version_mut() = Version::HTTP_11;
         let headers = response.headers_mut();
         if let Some(sub_protocols) = sub_protocols {
             sub_protocols.choose(headers)?;
@@ -105,8 +144,13 @@ impl Asked {
         // Bytes that follow are no body (RFC 9110 §8.6).
         headers.remove(header::CONTENT_LENGTH);
         headers.remove(header::TRAILER);
-        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(header::UPGRADE, self.protocol.clone());
+        if self.key.is_some() {
+            headers.remove(header::SEC_WEBSOCKET_ACCEPT);
+            *response.status_mut() = StatusCode::OK;
+        } else {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            headers.insert(header::UPGRADE, self.protocol.clone());
+        }
         Ok(response)
     }
 

@@ -14,6 +14,13 @@ pub(super) fn is_key(key: &[u8]) -> bool {
     STANDARD.decode(key).is_ok_and(|nonce| nonce.len() == 16)
 }
 
+/// A key of our own; `None` without randomness.
+pub(super) fn new_key() -> Option<String> {
+    let mut nonce = [0; 16];
+    rand::fill(&mut nonce).ok()?;
+    Some(STANDARD.encode(nonce))
+}
+
 /// The `Sec-WebSocket-Accept` that answers a key (RFC 6455 §4.2.2).
 pub(super) fn accept(key: &[u8]) -> String {
     let mut context = digest::Context::new(&digest::SHA1_FOR_LEGACY_USE_ONLY);

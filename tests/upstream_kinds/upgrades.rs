@@ -1,7 +1,11 @@
 //! Another protocol can be switched to only from HTTP/1.1.
 
+use h2::ext::Protocol;
+use http::Request;
+
 use super::House2;
 use crate::support::client::request;
+use crate::support::http2::{Http2, get, reason, whole};
 use crate::support::{Certificate, Client, Gate, Issuer, Origin, Reply};
 
 /// RFC 6455 §1.3.
@@ -38,4 +42,18 @@ async fn an_origin_with_http2_alone_is_not_asked_to_switch() {
     let response = client.response().await;
     assert_eq!((response.status, response.header("upgrade")), (200, None));
     assert_eq!((house.origin.last().header("upgrade"), house.origin.last().header("connection")), (None, None));
+}
+
+/// Any other success would be the beginning of a WebSocket to the client (RFC 8441 §5).
+#[tokio::test]
+async fn an_extended_connect_to_an_origin_with_http2_alone_is_refused() {
+    let house = House2::start(&[]).await;
+    let mut client = Http2::connect(house.gate.addr()).await;
+    assert_eq!(client.exchange(get("/", None)).await.status, 401);
+    let connect = Request::connect("http://gate.test/chat").header("sec-websocket-version", "13");
+    let connect = connect.header("authorization", format!("Bearer {}", house.token()));
+    let (response, _sending) =
+        client.begin(connect.extension(Protocol::from("websocket")).body(()).unwrap(), false).await;
+    assert_eq!(reason(&whole(response).await.unwrap()), "upstream_protocol");
+    assert_eq!(house.origin.begun(), 0);
 }

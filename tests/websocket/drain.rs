@@ -3,7 +3,7 @@
 use super::{HANDSHAKE, HELLO, switching, unmask};
 use crate::support::{Binary, Client, Issuer, client, eventually};
 
-const GOING_AWAY: &[u8] = b"\x88\x0f\x03\xe9shutting down";
+pub(super) const GOING_AWAY: &[u8] = b"\x88\x0f\x03\xe9shutting down";
 
 #[tokio::test]
 async fn it_lives_until_the_grace_period_ends_and_then_is_closed_as_going_away() {

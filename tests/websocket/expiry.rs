@@ -6,10 +6,10 @@ use tokio::net::TcpListener;
 use super::{HANDSHAKE, HELLO, Sockets, switching, unmask};
 use crate::support::{Exposition, Gate, House, Issuer, Origin, eventually};
 
-const EXPIRED: &[u8] = b"\x88\x0f\x03\xf0token expired";
+pub(super) const EXPIRED: &[u8] = b"\x88\x0f\x03\xf0token expired";
 
 /// In the last half of a second in which the token is accepted, the leeway included.
-async fn last_moment(flags: &[&str]) -> Sockets {
+pub(super) async fn last_moment(flags: &[&str]) -> Sockets {
     let (issuer, nobody) = (Issuer::start(), Origin::start());
     let origin = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", origin.local_addr().unwrap());

@@ -2,16 +2,21 @@
 
 mod drain;
 mod expiry;
+mod extended_connect;
 mod handshake;
 mod protocol_tokens;
 mod tunnel;
 
+use aws_lc_rs::digest;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use tokio::net::TcpListener;
 
 use crate::support::{Client, House, Response, client, patiently};
 
 /// RFC 6455 §1.3.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 /// What a client sends to begin, its key included.
 const HANDSHAKE: &str = "Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
@@ -77,6 +82,12 @@ fn switching(fields: &str) -> String {
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Accept: {ACCEPT}\r\n{fields}\r\n"
     )
+}
+
+/// The same for a key that the test has not chosen (RFC 6455 §4.2.2).
+fn switching_for(key: &str) -> String {
+    let digest = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, format!("{key}{GUID}").as_bytes());
+    switching("").replace(ACCEPT, &STANDARD.encode(digest))
 }
 
 /// The field of this name in a head, if there is just one.

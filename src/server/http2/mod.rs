@@ -4,6 +4,7 @@ mod frames;
 mod io;
 mod request;
 mod streams;
+mod tunnel;
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -58,7 +59,7 @@ pub(super) async fn serve<H: Handler>(
     let io = Http2Io::new(connection, streams.clone());
     let service = service_fn(|request| {
         let exchange = streams.begin();
-        answer(request, Rc::clone(peer), Rc::clone(worker), exchange)
+        answer(request, Rc::clone(peer), Rc::clone(worker), exchange, streams.clone())
     });
     let mut http = pin!(builder(&streams).serve_connection(io, service));
     let mut is_closing = false;
@@ -105,6 +106,7 @@ fn builder(streams: &Streams) -> http2::Builder<Streams> {
     let mut builder = http2::Builder::new(streams.clone());
     builder
         .timer(TokioTimer::new())
+        .enable_connect_protocol()
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(MAX_HEADER_LIST)
         .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
@@ -122,10 +124,17 @@ async fn answer<H: Handler>(
     peer: Rc<Peer>,
     worker: Rc<Worker<H>>,
     exchange: Exchange,
+    streams: Streams,
 ) -> Result<Response<Tracked<H::Body>>, Infallible> {
-    let response = match request::normalise(&mut request) {
+    let upgrade = tunnel::take_upgrade(&mut request);
+    let mut response = match request::normalise(&mut request) {
         Ok(()) => worker.handler.handle(request, &peer, None).await,
         Err(denial) => worker.handler.refuse(denial, &peer),
     };
+    if let Some(upgrade) = upgrade
+        && let Some(tunnel) = H::take_tunnel(response.body_mut())
+    {
+        streams.spawn(tunnel::serve::<H>(tunnel, upgrade, Rc::clone(&worker.drain), exchange.another()));
+    }
     Ok(response.map(|body| exchange.track(body)))
 }

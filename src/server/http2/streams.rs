@@ -94,6 +94,11 @@ impl Streams {
         Exchange { state: Rc::clone(state), stall }
     }
 
+    /// Goes on beside them, for as long as the connection lives.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        self.0.new.borrow_mut().push(Box::pin(task));
+    }
+
     /// Whether an answer is still owed, or a part of it.
     pub(super) fn are_open(&self) -> bool {
         self.0.exchanges.get() > 0 || self.0.frames.borrow().have_open()
@@ -238,6 +243,12 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
+    /// What goes on behind an answer, as one more.
+    pub(super) fn another(&self) -> Self {
+        self.state.exchanges.set(self.state.exchanges.get() + 1);
+        Self { state: Rc::clone(&self.state), stall: Rc::clone(&self.stall) }
+    }
+
     /// The answer's body, whose end is the exchange's.
     pub(super) fn track<B>(self, body: B) -> Tracked<B> {
         Tracked { body, exchange: self }
