@@ -2,6 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
+use aws_lc_rs::digest;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
@@ -71,6 +74,7 @@ impl Connection {
                     self.read_body(received, state).await?;
                     has_read = true;
                 }
+                Step::Switch => self.stream.write_all(switching(received).as_bytes()).await.map_err(|_| Gone)?,
                 Step::Write(bytes) => self.stream.write_all(bytes).await.map_err(|_| Gone)?,
                 Step::Pattern(length) => self.write_pattern(*length, state).await?,
                 Step::Wait(duration) => tokio::time::sleep(*duration).await,
@@ -196,4 +200,16 @@ impl Connection {
 
 fn field(line: &str) -> Option<(String, String)> {
     line.split_once(':').map(|(name, value)| (name.to_owned(), value.trim_matches([' ', '\t']).to_owned()))
+}
+
+/// RFC 6455 §4.2.2.
+fn switching(received: &Received) -> String {
+    let key = received.header("sec-websocket-key").expect("a key");
+    let text = format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+    let digest = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes());
+    let accept = STANDARD.encode(digest);
+    format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: \
+         {accept}\r\n\r\n"
+    )
 }

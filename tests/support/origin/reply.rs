@@ -10,6 +10,8 @@ pub(crate) struct Reply(pub(super) Vec<Step>);
 pub(super) enum Step {
     /// Reads the request's body to its end.
     ReadBody,
+    /// Switches to WebSocket, with the answer to the request's key (RFC 6455 §4.2.2).
+    Switch,
     /// Writes these bytes.
     Write(Vec<u8>),
     /// Writes so many bytes of the pattern.
@@ -58,6 +60,11 @@ impl Reply {
     /// After the request's head, these bytes, without reading the body.
     pub(crate) fn early(bytes: impl Into<Vec<u8>>) -> Self {
         Self(vec![Step::Write(bytes.into())])
+    }
+
+    /// Switches to WebSocket, sends these bytes and waits until the other end goes away.
+    pub(crate) fn switching(bytes: impl Into<Vec<u8>>) -> Self {
+        Self(vec![Step::Switch, Step::Write(bytes.into()), Step::Never])
     }
 
     /// After the whole request, a reset.
