@@ -13,7 +13,7 @@ use tokio::time::Instant;
 pub(in crate::server) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// What a client has at first, and the most that it can have.
-const CREDIT: u64 = 5_000;
+const CREDIT: u64 = 2_000;
 /// What time earns: 500 a second, which costs nobody anything.
 const MILLIS_PER_ONE: u64 = 2;
 /// What an answer earns.
@@ -50,6 +50,8 @@ pub(super) struct Frames {
     streams: Open,
     is_in_fields: bool,
     credit: u64,
+    /// What was paid since that was asked last.
+    paid: u64,
     /// When time was counted last.
     since: Instant,
 }
@@ -74,6 +76,7 @@ impl Frames {
             streams: Open { ids: Vec::new(), latest: 0, last: u32::MAX },
             is_in_fields: false,
             credit: CREDIT,
+            paid: 0,
             since: Instant::now(),
         }
     }
@@ -110,6 +113,11 @@ impl Frames {
             has_body |= frame.kind == Kind::Data;
         }
         has_body
+    }
+
+    /// What was paid since this was asked last.
+    pub(super) fn take_paid(&mut self) -> u64 {
+        std::mem::take(&mut self.paid)
     }
 
     /// A GOAWAY that ends the connection, when one can be put in: in the middle of another frame none can.
@@ -166,6 +174,7 @@ impl Frames {
 
     fn pay(&mut self, cost: u64) -> Result<(), Flood> {
         self.credit = self.credit.checked_sub(cost).ok_or(Flood)?;
+        self.paid += cost;
         Ok(())
     }
 

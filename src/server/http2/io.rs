@@ -25,6 +25,10 @@ impl Http2Io {
 impl hyper::rt::Read for Http2Io {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, mut cursor: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.streams.must_yield() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let looked = ready!(this.connection.poll_unframed(cx, cursor.remaining(), |bytes| {
             cursor.put_slice(bytes);
             this.streams.read(bytes)

@@ -19,6 +19,9 @@ use crate::deadline::Deadline;
 /// What an idle client may take to go once it has been told to.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// How many frames that lead to nothing are looked at before other connections have their turn.
+const TURN: u64 = 100;
+
 /// All streams of one connection. Clones share them.
 #[derive(Clone)]
 pub(super) struct Streams(Rc<State>);
@@ -108,6 +111,11 @@ impl Streams {
     pub(super) fn hurry(&self) {
         self.0.must_hurry.set(true);
         self.0.settle(false);
+    }
+
+    /// Whether it is the turn of other connections, this once.
+    pub(super) fn must_yield(&self) -> bool {
+        self.0.frames.borrow_mut().take_paid() >= TURN
     }
 
     /// This has come.
