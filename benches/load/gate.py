@@ -15,12 +15,13 @@ from process import PATIENCE, Failure, Process
 
 
 class Gate(Process):
-    """One instance. Its ports are free ones, told by its log."""
+    """One instance. Its ports are free ones, told by its log. `upstream` is a port of this machine, or a URL."""
 
     def __init__(self, folder, issuer, upstream, *flags):
+        url = upstream if isinstance(upstream, str) else f"http://127.0.0.1:{upstream}"
         command = [
             claimgate_binary(), "--issuer", issuer.url, "--audience", AUDIENCE,
-            "--upstream", f"http://127.0.0.1:{upstream}", "--listen", "127.0.0.1:0",
+            "--upstream", url, "--listen", "127.0.0.1:0",
             "--health-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0",
             "--access-log", "off", "--log-format", "json", *flags,
         ]  # fmt: skip
