@@ -1,4 +1,4 @@
-"""A browser through the gate: EventSource over HTTP/1.1 and HTTP/2, WebSocket in the clear and over TLS."""
+"""A browser through the gate: EventSource and WebSocket, over HTTP/1.1, and over HTTP/2 with TLS."""
 
 import asyncio
 import contextlib
@@ -146,8 +146,8 @@ class WebSocket(unittest.TestCase):
     def test_messages_echo_over_http_1_1_until_the_token_is_over(self):
         self.run_in_a_browser(False, 101)
 
-    def test_messages_echo_over_tls_until_the_token_is_over(self):
-        self.run_in_a_browser(True, 101)
+    def test_messages_echo_over_http_2_until_the_token_is_over(self):
+        self.run_in_a_browser(True, 200)
 
 
 class Refusal(unittest.TestCase):
