@@ -84,11 +84,15 @@ async def send_many(size, writer):
     writer.write(PIECE[: size % len(PIECE)])
 
 
+def abandoned():
+    raise ConnectionAbortedError
+
+
 async def digest_of(text, reader):
     """The SHA-256 of the request's body."""
     digest = hashlib.sha256()
     if "transfer-encoding: chunked" in text:
-        while size := int(await reader.readline(), 16):
+        while size := int(await reader.readline() or abandoned(), 16):
             digest.update(await reader.readexactly(size))
             await reader.readexactly(2)
         await reader.readline()
