@@ -137,6 +137,34 @@ async fn several_share_a_connection_and_each_has_a_key_of_its_own() {
     assert_eq!(rest(&mut second.receiving).await, b"");
 }
 
+/// Each in a frame of its own, as a chat has them; that is no flood.
+#[tokio::test]
+async fn ten_thousand_small_messages_come_back_unchanged() {
+    const COUNT: usize = 10_000;
+    let sockets = Sockets::start(&[]).await;
+    let mut connection = connection(&sockets).await;
+    let Open { mut sending, mut receiving, mut origin, .. } =
+        open(&sockets, &mut connection, connect(Some(&sockets.token))).await;
+    let echo = tokio::spawn(async move {
+        loop {
+            let bytes = origin.some().await;
+            if bytes.is_empty() {
+                return;
+            }
+            origin.send(bytes).await;
+        }
+    });
+    for _ in 0..COUNT / 100 {
+        for _ in 0..100 {
+            sending.send_data(MASKED_HELLO.into(), false).unwrap();
+        }
+        assert!(received(&mut receiving, 100 * MASKED_HELLO.len()).await == MASKED_HELLO.repeat(100));
+    }
+    sending.send_data(Bytes::new(), true).unwrap();
+    assert_eq!(rest(&mut receiving).await, b"");
+    echo.await.unwrap();
+}
+
 #[tokio::test]
 async fn what_is_refused_never_reaches_the_origin() {
     let sockets = Sockets::start(&[]).await;
