@@ -6,7 +6,9 @@ use h2::Reason;
 use super::{EVENT, EVENTS, LastMoment};
 use crate::support::caller::End;
 use crate::support::origin::is_pattern;
-use crate::support::{Binary, Caller, Client, Exposition, Gate, Issuer, Origin, Reply, client, eventually, now};
+use crate::support::{
+    Binary, Caller, Client, Exposition, Gate, Http2Origin, Http2Reply, Issuer, Origin, Reply, client, eventually, now,
+};
 
 const CUT: &str = r#"claimgate_responses_cut_total{cause="token_expired"}"#;
 
@@ -55,6 +57,21 @@ async fn over_http_2_it_is_reset_as_cancelled() {
     // The connection goes on.
     let mut answer = caller.begin(get("/download"), true).await.answer().await;
     assert_eq!(answer.end().await, (b"whole".to_vec(), End::Trailers(Vec::new())));
+}
+
+#[tokio::test]
+async fn it_ends_for_an_http_2_origin_as_well() {
+    let origin = Http2Origin::start();
+    let house = LastMoment::of_a_token(&["--upstream", &origin.url()]).await;
+    origin
+        .reply(Http2Reply::late().head(200, &[("content-type", "text/event-stream")]).data("data: 1\n\n").then_never());
+    let mut client = house.streams(1).await.remove(0);
+    let caller = Caller::connect(house.gate.addr()).await;
+    let request = http::Request::get("http://gate.test/").header("authorization", format!("Bearer {}", house.token));
+    let mut answer = caller.begin(request.body(()).unwrap(), true).await.answer().await;
+    assert!(client.is_closed().await);
+    assert_eq!(answer.end().await, (b"data: 1\n\n".to_vec(), End::Reset(Reason::CANCEL)));
+    eventually("the origin is told", async || origin.resets() == [Some(Reason::CANCEL); 2]).await;
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
 //! What an origin says before its answer (RFC 9110 §15.2) goes on to HTTP/1.1 clients, and to them alone.
 
 use crate::support::origin::is_pattern;
-use crate::support::{Caller, Client, House, Reply, client};
+use crate::support::{Caller, Client, House, Http2Reply, Reply, client};
+use crate::upstream_kinds::House2;
 
 const HINTS: &str =
     "HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\nLink: </b>\r\nConnection: X-Hop\r\nX-Hop: 1\r\n\r\n";
@@ -121,4 +122,24 @@ async fn a_client_of_http_2_gets_no_hints_and_its_answer_whole() {
     let mut call = caller.begin(http::Request::get("http://gate.test/").body(()).unwrap(), true).await;
     let mut answer = call.answer().await;
     assert_eq!((answer.status, answer.end().await.0), (200, b"ok".to_vec()));
+}
+
+#[tokio::test]
+async fn hints_of_an_http_2_origin_arrive_before_it_has_an_answer() {
+    let house = House2::start(&OPEN).await;
+    let hints = [("link", "</a>; rel=preload"), ("link", "</b>")];
+    let reply = Http2Reply::late().interim(100, &[]).interim(103, &hints).interim(102, &[]).hold();
+    house.origin.reply(reply.head(200, &[("content-length", "2")]).data("ok").end());
+    let mut client = Client::connect(house.gate.addr()).await;
+    client.send(client::request("GET", "/", None, "")).await;
+    is_told(&mut client, TOLD).await;
+    is_told(&mut client, "HTTP/1.1 102 Processing\r\n\r\n").await;
+    house.origin.release();
+    assert_eq!(client.response().await.text(), "ok");
+    let mut old = Client::connect(house.gate.addr()).await;
+    old.send("GET / HTTP/1.0\r\n\r\n").await;
+    assert!(old.response_head().await.interim.is_empty());
+    let caller = Caller::connect(house.gate.addr()).await;
+    let mut call = caller.begin(http::Request::get("http://gate.test/").body(()).unwrap(), true).await;
+    assert_eq!(call.answer().await.end().await.0, b"ok");
 }

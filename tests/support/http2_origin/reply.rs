@@ -11,6 +11,8 @@ pub(crate) struct Http2Reply(pub(super) Vec<Step>);
 pub(super) enum Step {
     /// Reads the request's body to its end.
     ReadBody,
+    /// An interim response (RFC 9110 §15.2).
+    Interim(u16, HeaderMap),
     /// The head of the response; the stream goes on.
     Head(u16, HeaderMap),
     Data(Vec<u8>),
@@ -67,6 +69,10 @@ impl Http2Reply {
 
     pub(crate) fn head(self, status: u16, headers: &[(&str, &str)]) -> Self {
         self.step(Step::Head(status, map(headers)))
+    }
+
+    pub(crate) fn interim(self, status: u16, headers: &[(&str, &str)]) -> Self {
+        self.step(Step::Interim(status, map(headers)))
     }
 
     pub(crate) fn data(self, bytes: &str) -> Self {

@@ -64,6 +64,13 @@ pub(super) async fn serve_stream(
     state.streams = state.streams.saturating_sub(1);
 }
 
+fn head(status: u16, headers: &HeaderMap) -> Response<()> {
+    let mut response = Response::new(());
+    *response.status_mut() = status.try_into().unwrap();
+    *response.headers_mut() = headers.clone();
+    response
+}
+
 fn fields(map: &HeaderMap) -> impl Iterator<Item = (String, String)> {
     map.iter().map(|(name, value)| (name.to_string(), value.as_bytes().iter().map(|byte| char::from(*byte)).collect()))
 }
@@ -73,11 +80,9 @@ impl Exchange {
         for step in steps {
             match step {
                 Step::ReadBody => self.read_body().await?,
+                Step::Interim(status, headers) => self.respond.send_informational(head(*status, headers))?,
                 Step::Head(status, headers) => {
-                    let mut response = Response::new(());
-                    *response.status_mut() = (*status).try_into().unwrap();
-                    *response.headers_mut() = headers.clone();
-                    self.sender = Some(self.respond.send_response(response, false)?);
+                    self.sender = Some(self.respond.send_response(head(*status, headers), false)?);
                 }
                 Step::Data(bytes) => self.write(Bytes::copy_from_slice(bytes)).await?,
                 Step::Pattern(length) => self.write_pattern(*length).await?,
