@@ -6,6 +6,9 @@ mod body;
 mod connect;
 mod exchange;
 mod expiry;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod grpc;
 mod hop_by_hop;
 mod http2;

@@ -5,6 +5,9 @@
 
 mod connection;
 mod descriptors;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod http2;
 mod io;
 mod listener;
