@@ -122,7 +122,7 @@ impl fmt::Display for HealthCheck {
 }
 
 impl HealthCheck {
-    /// The query of [`PATH`] that asks for it.
+    /// The query of `PATH` that asks for it.
     pub fn query(&self) -> String {
         let pair =
             |name, value: &str| form_urlencoded::Serializer::new(String::new()).append_pair(name, value).finish();
