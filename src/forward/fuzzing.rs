@@ -18,6 +18,7 @@ pub fn forward(settings: &Settings, head: &Parts, permit: &Permit) -> Result<Par
         peer: &Peer::new(Some([192, 0, 2, 1].into())),
         request_id: &HeaderValue::from_static("id"),
         interim: None,
+        sub_protocols: None,
         is_grpc: false,
         since: Instant::now(),
         now: None,
