@@ -38,6 +38,8 @@ pub(super) struct Wire {
     is_answered: bool,
     /// No head has come yet, which may be the preface of HTTP/2 instead.
     is_first: bool,
+    /// An empty line before the next head has been forgiven.
+    has_skipped: bool,
     max_head: usize,
 }
 
@@ -68,6 +70,7 @@ impl Wire {
             cleared: 0,
             is_answered: false,
             is_first: true,
+            has_skipped: false,
             max_head,
         }
     }
@@ -213,10 +216,11 @@ impl Wire {
     fn scan(&mut self) -> Result<(), Denial> {
         let State::Head { seen } = self.state else { return Ok(()) };
         // RFC 9112 §2.2: one empty line before the request line is forgiven, in one piece or in two.
-        let is_empty_line = seen < 2 && self.held.starts_with(b"\r\n");
+        let is_empty_line = !self.has_skipped && seen < 2 && self.held.starts_with(b"\r\n");
         let seen = if is_empty_line { 0 } else { seen };
         if is_empty_line {
             self.held.advance(2);
+            self.has_skipped = true;
             self.state = State::Head { seen };
         }
         if self.held.is_empty() {
@@ -247,6 +251,7 @@ impl Wire {
                 self.cleared = len;
                 self.is_answered = false;
                 self.is_first = false;
+                self.has_skipped = false;
                 match framing {
                     Framing::Length(length) => self.read_body(length),
                     Framing::Chunked => self.state = State::Chunked(Box::new(Chunked::new())),
@@ -438,6 +443,15 @@ mod tests {
         wire.answered().unwrap();
         assert_eq!(passed(&mut wire), b"\x81\x85GET / ");
         assert!(!wire.is_between() && !wire.is_in_head() && !wire.is_awaiting_answer());
+    }
+
+    #[test]
+    fn two_empty_lines_before_a_head_are_refused_in_whatever_pieces() {
+        for size in [1, 2, 3, 64] {
+            let mut wire = Wire::new(1024);
+            let refused = [b"\r\n\r\n", GET].concat().chunks(size).any(|piece| wire.receive(piece).is_err());
+            assert!(refused, "{size}");
+        }
     }
 
     #[test]
