@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::body::Exchange;
+use super::body::{Cut, Exchange};
 use super::http2;
 use super::pool::http1;
 use super::stream::OriginIo;
@@ -33,6 +33,9 @@ pub(super) enum Broken {
     Http1(#[from] hyper::Error),
     #[error(transparent)]
     Http2(#[from] h2::Error),
+    /// The client did not end its request.
+    #[error(transparent)]
+    Cut(Cut),
     /// It never began.
     #[error(transparent)]
     Denied(Denial),
@@ -44,7 +47,7 @@ impl Broken {
         match self {
             Self::Http1(_) => true,
             Self::Http2(error) => error.is_io(),
-            Self::Denied(_) => false,
+            Self::Cut(_) | Self::Denied(_) => false,
         }
     }
 
@@ -53,6 +56,7 @@ impl Broken {
         match self {
             Self::Http1(error) => Box::new(error),
             Self::Http2(error) => Box::new(error),
+            Self::Cut(cut) => Box::new(cut),
             Self::Denied(denial) => Box::new(denial),
         }
     }

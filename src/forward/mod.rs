@@ -340,6 +340,8 @@ fn failed(failure: Failure) -> Denial {
     let invalid = "the head of its response is not valid HTTP";
     match failure.error {
         Broken::Denied(denial) => denial,
+        // Its cause is noted, and told instead.
+        Broken::Cut(cut) => Denial::MalformedRequest(cut.to_string().into()),
         Broken::Http1(error) if error.is_parse() || error.is_parse_too_large() => {
             Denial::UpstreamProtocol(invalid.into())
         }

@@ -274,3 +274,18 @@ async fn an_origin_that_restarts_is_found_again() {
     assert_eq!(client::get(house.gate.addr(), "/", Some(&token)).await.status, 200);
     assert!(house.origin.last().is_complete);
 }
+
+#[tokio::test]
+async fn a_head_of_a_response_that_is_too_large_is_a_502() {
+    let house = House2::start(&[]).await;
+    let large = "x".repeat(8_000);
+    let fields: Vec<_> = (0..12).map(|number| format!("x-{number}")).collect();
+    let fields: Vec<_> = fields.iter().map(|name| (name.as_str(), large.as_str())).collect();
+    // As much as an HTTP/1.1 origin may send.
+    house.origin.reply(Http2Reply::new(200, &fields[..8], "ok"));
+    let response = client::get(house.gate.addr(), "/", Some(&house.token())).await;
+    assert_eq!((response.status, response.header("x-7").map(str::len)), (200, Some(8_000)));
+    house.origin.reply(Http2Reply::new(200, &fields, "ok"));
+    let response = client::get(house.gate.addr(), "/", Some(&house.token())).await;
+    assert_eq!((response.status, &*response.denial().reason), (502, "upstream_protocol"));
+}

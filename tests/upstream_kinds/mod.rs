@@ -2,6 +2,7 @@
 
 mod failures;
 mod kinds;
+mod memory;
 mod multiplexing;
 mod raw;
 mod tls;

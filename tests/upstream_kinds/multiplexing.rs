@@ -174,3 +174,30 @@ async fn an_origin_that_says_farewell_under_load_loses_nothing() {
     assert!(house.origin.opened() > 4, "{}", house.origin.opened());
     assert_eq!(house.origin.received().len(), 1600);
 }
+
+#[tokio::test]
+async fn clients_that_cancel_many_requests_cost_another_nothing() {
+    let house = House2::start(&["--workers", "1"]).await;
+    let token = house.token();
+    house.origin.reply_at("/slow", Http2Reply::late().hold().head(200, &[]).data("ok").end());
+    let mut slow = Client::connect(house.gate.addr()).await;
+    slow.send(request("GET", "/slow", Some(&token), "")).await;
+    house.origin.has_begun(1).await;
+    house.origin.reply(Http2Reply::never());
+    for round in 0..20 {
+        let mut clients = Vec::new();
+        for _ in 0..50 {
+            let mut client = Client::connect(house.gate.addr()).await;
+            client.send(request("GET", "/", Some(&token), "")).await;
+            clients.push(client);
+        }
+        // Some arrive, some are cancelled on their way.
+        if round % 2 == 0 {
+            house.origin.has_begun(house.origin.begun() + 1).await;
+        }
+        clients.into_iter().for_each(Client::reset);
+    }
+    house.origin.release();
+    assert_eq!(slow.response().await.text(), "ok");
+    eventually("nothing is left of them", async || house.origin.streams() == 0).await;
+}

@@ -14,6 +14,7 @@ use h2::{Ping, PingPong};
 use http::uri::Scheme;
 use tokio::time::Instant;
 
+use super::cancelled::{Cancelled, Handles};
 use super::silence::{Silence, Verdict};
 use crate::deadline::Deadline;
 use crate::forward::pool::Connections;
@@ -32,6 +33,8 @@ const SEND_BUFFER: usize = 64 * 1024;
 const MAX_HEAD: u32 = 72 * 1024;
 /// Streams that we have reset and that the origin may not know of yet.
 const MAX_RESET: usize = 1024;
+/// After how many resets a connection takes no more requests.
+const MAX_RESETS: usize = 200;
 /// What no origin permits: it has not said yet what it does.
 const UNKNOWN: usize = usize::MAX - 1;
 /// How often it is seen whether anything came.
@@ -47,17 +50,25 @@ pub(in crate::forward) struct Connection {
     streams: Cell<usize>,
     idle_since: Cell<Option<Instant>>,
     is_retired: Cell<bool>,
+    /// How many streams were reset.
+    resets: Cell<usize>,
+    cancelled: Rc<Cancelled>,
 }
 
 /// What reads and writes, for as long as it is polled.
 pub(in crate::forward) struct Driver {
     connection: client::Connection<OriginIo, Bytes>,
     reads: Reads,
+    cancelled: Rc<Cancelled>,
 }
 
 impl Connection {
     /// Waits until the origin has said how many streams it permits, and with it that it speaks HTTP/2.
-    pub(in crate::forward) async fn begin(io: OriginIo, scheme: Scheme) -> Result<(Rc<Self>, Driver), h2::Error> {
+    pub(in crate::forward) async fn begin(
+        io: OriginIo,
+        scheme: Scheme,
+        due: Deadline,
+    ) -> Result<(Rc<Self>, Driver), h2::Error> {
         let reads = io.reads();
         let handshake = client::Builder::new()
             .enable_push(false)
@@ -79,6 +90,7 @@ impl Connection {
             ended.map(|ended| ended.and(Err(h2::Reason::CONNECT_ERROR.into())))
         })
         .await?;
+        let cancelled = Rc::new(Cancelled::new(due));
         let begun = Self {
             scheme,
             sender,
@@ -86,8 +98,10 @@ impl Connection {
             streams: Cell::new(0),
             idle_since: Cell::new(Some(Instant::now())),
             is_retired: Cell::new(false),
+            resets: Cell::new(0),
+            cancelled: Rc::clone(&cancelled),
         };
-        Ok((Rc::new(begun), Driver { connection, reads }))
+        Ok((Rc::new(begun), Driver { connection, reads, cancelled }))
     }
 
     pub(super) fn scheme(&self) -> Scheme {
@@ -122,6 +136,23 @@ impl Connection {
         self.idle_since.get()
     }
 
+    fn release(&self) {
+        self.streams.set(self.streams.get() - 1);
+        if self.is_idle() {
+            self.idle_since.set(Some(Instant::now()));
+        }
+    }
+
+    /// One more stream was reset. Servers count them (nghttp2: a thousand at a time) and end the connection.
+    fn note_reset(self: &Rc<Self>, pool: &Weak<Connections>) {
+        self.resets.set(self.resets.get() + 1);
+        if self.resets.get() == MAX_RESETS
+            && let Some(pool) = pool.upgrade()
+        {
+            pool.retire(self);
+        }
+    }
+
     /// Takes no more requests.
     pub(in crate::forward) fn retire(&self) {
         self.is_retired.set(true);
@@ -139,39 +170,67 @@ impl fmt::Debug for Connection {
 pub(in crate::forward) struct Stream {
     connection: Rc<Connection>,
     pool: Weak<Connections>,
-    /// When it was sent and what had come until then, until something comes for it.
-    unanswered: Cell<Option<(Instant, u64)>>,
+    state: State,
+    handles: Option<Handles>,
+}
+
+/// How far an exchange has come.
+#[derive(Clone, Copy, Debug)]
+enum State {
+    /// It has not begun, or is over.
+    Quiet,
+    /// It was sent, and so many things had come until then.
+    Sent(Instant, u64),
+    /// The head of its response has come.
+    Answered,
 }
 
 impl Stream {
     pub(in crate::forward) fn new(connection: Rc<Connection>, pool: Weak<Connections>) -> Self {
         connection.streams.set(connection.streams.get() + 1);
         connection.idle_since.set(None);
-        Self { connection, pool, unanswered: Cell::new(None) }
+        Self { connection, pool, state: State::Quiet, handles: None }
     }
 
     pub(super) fn connection(&self) -> &Connection {
         &self.connection
     }
 
-    pub(super) fn sent(&self) {
-        self.unanswered.set(Some((Instant::now(), self.connection.reads.count())));
+    pub(super) fn sent(&mut self, handles: Handles) {
+        self.state = State::Sent(Instant::now(), self.connection.reads.count());
+        self.handles = Some(handles);
     }
 
-    pub(super) fn answered(&self) {
-        self.unanswered.set(None);
+    /// Until the head of the response has come.
+    pub(super) fn handles(&mut self) -> Option<&mut Handles> {
+        self.handles.as_mut()
+    }
+
+    pub(super) fn answered(&mut self) -> Option<Handles> {
+        self.state = State::Answered;
+        self.handles.take()
+    }
+
+    /// Nothing is left to be reset.
+    pub(super) fn is_over(&mut self) {
+        self.state = State::Quiet;
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        let connection = &self.connection;
-        connection.streams.set(connection.streams.get() - 1);
-        if connection.is_idle() {
-            connection.idle_since.set(Some(Instant::now()));
+        let (connection, state) = (&self.connection, self.state);
+        if matches!(state, State::Sent(..) | State::Answered) {
+            connection.note_reset(&self.pool);
         }
+        if let State::Sent(sent, _) = state
+            && self.handles.take().is_some_and(|handles| connection.cancelled.keep(sent, handles))
+        {
+            return;
+        }
+        connection.release();
         let Some(pool) = self.pool.upgrade() else { return };
-        if let Some((sent, reads)) = self.unanswered.get()
+        if let State::Sent(sent, reads) = state
             && reads == connection.reads.count()
             && sent.elapsed() >= SUSPICIOUS
         {
@@ -183,8 +242,32 @@ impl Drop for Stream {
 }
 
 impl Driver {
-    /// Until the connection ends, or is found dead.
-    pub(in crate::forward) async fn run(mut self, of: &Weak<Connection>, tick: &Deadline) {
+    /// Until the connection ends, or is found dead. `released` is told when streams end that nobody waits for.
+    pub(in crate::forward) async fn run(
+        self,
+        of: &Weak<Connection>,
+        tick: &Deadline,
+        released: impl Fn(&Rc<Connection>),
+    ) {
+        let cancelled = Rc::clone(&self.cancelled);
+        let release = |count| {
+            let Some(connection) = of.upgrade().filter(|_| count > 0) else { return };
+            (0..count).for_each(|_| connection.release());
+            released(&connection);
+        };
+        tokio::select! {
+            () = self.drive(of, tick) => {}
+            () = async {
+                loop {
+                    cancelled.due().await;
+                    release(cancelled.reset());
+                }
+            } => {}
+        }
+        release(cancelled.end());
+    }
+
+    async fn drive(mut self, of: &Weak<Connection>, tick: &Deadline) {
         let mut pings = self.connection.ping_pong();
         let (mut silence, mut before) = (Silence::default(), self.reads.count());
         loop {

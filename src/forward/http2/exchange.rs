@@ -7,11 +7,12 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::client::ResponseFuture;
-use h2::{Reason, RecvStream};
+use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body::{Frame, SizeHint};
 use tokio::task::JoinHandle;
 
+use super::cancelled::Handles;
 use super::connection::Stream;
 use super::head::translate;
 use super::upload::Upload;
@@ -24,7 +25,7 @@ use crate::interim::Interim;
 impl Stream {
     /// Sends one request and waits for the head of its response.
     pub(in crate::forward) async fn send(
-        self,
+        mut self,
         request: Request<RequestBody>,
         client: Option<&Interim>,
     ) -> Result<Response<Answer>, Failure> {
@@ -34,36 +35,44 @@ impl Stream {
             Err(denial) => return Err(failure(Broken::Denied(denial), None)),
         };
         let is_bodiless = http_body::Body::is_end_stream(&body);
-        let (mut response, stream) = match self.connection().sender().send_request(head, is_bodiless) {
+        let (response, stream) = match self.connection().sender().send_request(head, is_bodiless) {
             Ok(sent) => sent,
             // Also when the origin has just said that it takes no more.
             Err(error) => return Err(failure(Broken::Http2(error), Some(body))),
         };
-        self.sent();
+        self.sent(Handles { response, body: stream });
         let mut body = Some(body);
-        let mut upload = if is_bodiless { None } else { body.take().map(|body| Upload::new(stream, body)) };
+        let mut upload = body.take_if(|_| !is_bodiless).map(Upload::new);
         let mut is_uploading = upload.is_some();
         let answered = poll_fn(|cx| {
+            let Some(Handles { response, body }) = self.handles() else { return Poll::Pending };
             if let Some(upload) = upload.as_mut().filter(|_| is_uploading) {
-                is_uploading = upload.poll(cx).is_pending();
+                match upload.poll(cx, body) {
+                    Poll::Ready(Ok(())) => is_uploading = false,
+                    Poll::Ready(Err(cut)) => return Poll::Ready(Err(Broken::Cut(cut))),
+                    Poll::Pending => {}
+                }
             }
             if let Some(client) = client {
-                tell(&mut response, client, cx);
+                tell(response, client, cx);
             }
-            Pin::new(&mut response).poll(cx)
+            Pin::new(response).poll(cx).map_err(Broken::Http2)
         });
         match answered.await {
             Ok(response) => {
-                self.answered();
-                let upload = upload.filter(|_| is_uploading).map(Running::start);
+                let handles = self.answered().filter(|_| is_uploading);
+                let upload = upload.zip(handles).map(|(upload, handles)| Running::start(upload, handles.body));
                 let left = content_length(response.headers());
                 Ok(response.map(|body| Answer::new(body, left, upload, self)))
             }
-            Err(error) => {
+            Err(Broken::Http2(error)) => {
                 self.answered();
+                self.is_over();
                 let unsent = is_unprocessed(&error).then(|| body.or_else(|| upload?.into_body())).flatten();
                 Err(failure(Broken::Http2(error), unsent))
             }
+            // The rest of it is cancelled.
+            Err(error) => Err(failure(error, None)),
         }
     }
 }
@@ -99,9 +108,13 @@ fn failure(error: Broken, unsent: Option<RequestBody>) -> Failure {
 struct Running(JoinHandle<()>);
 
 impl Running {
-    fn start(mut upload: Upload) -> Self {
+    fn start(mut upload: Upload, mut stream: SendStream<Bytes>) -> Self {
         upload.forget();
-        Self(tokio::task::spawn_local(async move { poll_fn(|cx| upload.poll(cx)).await }))
+        Self(tokio::task::spawn_local(async move {
+            if poll_fn(|cx| upload.poll(cx, &mut stream)).await.is_err() {
+                stream.send_reset(Reason::CANCEL);
+            }
+        }))
     }
 }
 
@@ -186,7 +199,8 @@ impl Answer {
 
     /// The response is complete; the rest of the request is still on its way, for as long as the origin takes it.
     pub(in crate::forward) fn complete(&mut self, exchange: &Rc<Exchange>) {
-        let stream = self.stream.take();
+        let mut stream = self.stream.take();
+        stream.iter_mut().for_each(Stream::is_over);
         if let Some(mut upload) = self.upload.take().filter(|upload| !upload.0.is_finished()) {
             let exchange = Rc::clone(exchange);
             exchange.await_origin();

@@ -1,5 +1,6 @@
 //! HTTP/2 to the origin: many requests at a time on a connection (RFC 9113).
 
+mod cancelled;
 mod connection;
 mod exchange;
 mod head;

@@ -5,17 +5,16 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use h2::{Reason, SendStream};
+use h2::SendStream;
 use http_body::{Body, Frame};
 
-use crate::forward::body::RequestBody;
+use crate::forward::body::{Cut, RequestBody};
 
 /// How much of a body is kept until the origin has answered, in bytes.
 const MAX_KEPT: usize = 64 * 1024;
 
 /// A body on its way.
 pub(super) struct Upload {
-    stream: SendStream<Bytes>,
     body: RequestBody,
     /// What the origin has yet to take.
     rest: Bytes,
@@ -47,62 +46,44 @@ impl Kept {
 }
 
 impl Upload {
-    pub(super) fn new(stream: SendStream<Bytes>, body: RequestBody) -> Self {
-        Self { stream, body, rest: Bytes::new(), is_last: false, kept: Kept::default() }
+    pub(super) fn new(body: RequestBody) -> Self {
+        Self { body, rest: Bytes::new(), is_last: false, kept: Kept::default() }
     }
 
     /// Sends what there is to send, as far as the origin takes it; ready when no more will be sent.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, stream: &mut SendStream<Bytes>) -> Poll<Result<(), Cut>> {
         loop {
             if !self.rest.is_empty() {
-                let Some(room) = ready!(self.poll_room(cx)) else { return Poll::Ready(()) };
+                let Some(room) = ready!(poll_room(self.rest.len(), cx, stream)) else { return Poll::Ready(Ok(())) };
                 let next = self.rest.split_to(room.min(self.rest.len()));
                 let is_end = self.is_last && self.rest.is_empty();
-                if self.stream.send_data(next, is_end).is_err() || is_end {
-                    return Poll::Ready(());
+                if stream.send_data(next, is_end).is_err() || is_end {
+                    return Poll::Ready(Ok(()));
                 }
                 continue;
             }
-            if self.stream.poll_reset(cx).is_ready() {
+            if stream.poll_reset(cx).is_ready() {
                 // Whether there is an answer, its reader knows.
-                return Poll::Ready(());
+                return Poll::Ready(Ok(()));
             }
             match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
                 Some(Ok(frame)) => {
-                    if self.begin(frame).is_ready() {
-                        return Poll::Ready(());
+                    if self.begin(frame, stream).is_ready() {
+                        return Poll::Ready(Ok(()));
                     }
                 }
-                Some(Err(_noted)) => {
-                    self.stream.send_reset(Reason::CANCEL);
-                    return Poll::Ready(());
-                }
+                Some(Err(cut)) => return Poll::Ready(Err(cut)),
                 None => {
                     // An error here is that of the stream, which its reader is told.
-                    let _ = self.stream.send_data(Bytes::new(), true);
-                    return Poll::Ready(());
+                    let _ = stream.send_data(Bytes::new(), true);
+                    return Poll::Ready(Ok(()));
                 }
-            }
-        }
-    }
-
-    /// How much the origin takes now; `None` when it takes no more.
-    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Option<usize>> {
-        self.stream.reserve_capacity(self.rest.len());
-        loop {
-            match self.stream.capacity() {
-                0 => {}
-                room => return Poll::Ready(Some(room)),
-            }
-            match ready!(self.stream.poll_capacity(cx)) {
-                Some(Ok(_)) => {}
-                Some(Err(_)) | None => return Poll::Ready(None),
             }
         }
     }
 
     /// Ready when it was the last.
-    fn begin(&mut self, frame: Frame<Bytes>) -> Poll<()> {
+    fn begin(&mut self, frame: Frame<Bytes>, stream: &mut SendStream<Bytes>) -> Poll<()> {
         let copy = match frame.data_ref() {
             Some(data) => Frame::data(data.clone()),
             None => Frame::trailers(frame.trailers_ref().cloned().unwrap_or_default()),
@@ -113,14 +94,14 @@ impl Upload {
                 self.is_last = self.body.is_end_stream();
                 self.rest = data;
                 if self.rest.is_empty() && self.is_last {
-                    let _ = self.stream.send_data(Bytes::new(), true);
+                    let _ = stream.send_data(Bytes::new(), true);
                     return Poll::Ready(());
                 }
                 Poll::Pending
             }
             Err(frame) => {
                 if let Ok(trailers) = frame.into_trailers() {
-                    let _ = self.stream.send_trailers(trailers);
+                    let _ = stream.send_trailers(trailers);
                 }
                 Poll::Ready(())
             }
@@ -135,5 +116,20 @@ impl Upload {
     /// The whole body, if all that was sent of it has been kept.
     pub(super) fn into_body(self) -> Option<RequestBody> {
         (!self.kept.is_lost).then(|| self.body.again(self.kept.frames))
+    }
+}
+
+/// How much of this the origin takes now; `None` when it takes no more.
+fn poll_room(wanted: usize, cx: &mut Context<'_>, stream: &mut SendStream<Bytes>) -> Poll<Option<usize>> {
+    stream.reserve_capacity(wanted);
+    loop {
+        match stream.capacity() {
+            0 => {}
+            room => return Poll::Ready(Some(room)),
+        }
+        match ready!(stream.poll_capacity(cx)) {
+            Some(Ok(_)) => {}
+            Some(Err(_)) | None => return Poll::Ready(None),
+        }
     }
 }

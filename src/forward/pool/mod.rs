@@ -279,11 +279,17 @@ impl Connections {
         if connected.is_http2 {
             let unable = |error| self.connector.unreachable(&format!("no HTTP/2: {error}"));
             let scheme = self.connector.origin.scheme();
-            let (connection, driver) = http2::Connection::begin(connected.io, scheme).await.map_err(unable)?;
+            let (connection, driver) =
+                http2::Connection::begin(connected.io, scheme, self.prune.another()).await.map_err(unable)?;
             let (pool, tick) = (Rc::downgrade(self), self.prune.another());
             let weak = Rc::downgrade(&connection);
             tokio::task::spawn_local(async move {
-                driver.run(&weak, &tick).await;
+                let released = |connection: &Rc<_>| {
+                    if let Some(pool) = pool.upgrade() {
+                        pool.released(connection);
+                    }
+                };
+                driver.run(&weak, &tick, released).await;
                 if let Some((pool, connection)) = pool.upgrade().zip(weak.upgrade()) {
                     pool.retire(&connection);
                 }

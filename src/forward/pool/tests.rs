@@ -13,11 +13,11 @@ use crate::forward::{Address, ForwardToken, Origin, Settings, StreamExpiry};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn settings(listener: &TcpListener) -> Settings {
+fn settings(listener: &TcpListener, protocol: Protocol) -> Settings {
     Settings {
         upstream: Origin {
             address: Address::Tcp(listener.local_addr().unwrap().to_string().parse().unwrap()),
-            protocol: Protocol::Http1,
+            protocol,
         },
         tls: None,
         http2_idle_timeout: SECOND,
@@ -47,7 +47,7 @@ fn answer(origin: &mut TcpStream) {
 async fn a_request_that_meets_the_end_of_its_connection_comes_back_untouched() {
     let test = async {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (settings, deadlines) = (settings(&listener), Deadlines::default());
+        let (settings, deadlines) = (settings(&listener, Protocol::Http1), Deadlines::default());
         let limits = Limits { idle: SECOND, min_rate: 0, max_size: None, response: SECOND };
         let exchange = Rc::new(Exchange::new(deadlines.deadline(), limits));
         let head = Rc::new(HeadWriter::new(&settings));
@@ -71,4 +71,58 @@ async fn a_request_that_meets_the_end_of_its_connection_comes_back_untouched() {
         assert!(pool.take(false).is_none());
     };
     LocalSet::new().run_until(test).await;
+}
+
+/// A connection with HTTP/2 to an origin that says which streams it permits and then nothing any more.
+async fn before_a_silent_origin(test: impl AsyncFnOnce(&Pool, &Rc<Exchange>, Request<RequestBody>)) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (settings, deadlines) = (settings(&listener, Protocol::Http2), Deadlines::default());
+    let silent = std::thread::spawn(move || {
+        let (mut origin, _) = listener.accept().unwrap();
+        origin.write_all(b"\0\0\0\x04\0\0\0\0\0").unwrap();
+        while origin.read(&mut [0; 1024]).is_ok_and(|count| count > 0) {}
+    });
+    let limits = Limits { idle: SECOND, min_rate: 0, max_size: None, response: SECOND };
+    let exchange = Rc::new(Exchange::new(deadlines.deadline(), limits));
+    let head = Rc::new(HeadWriter::new(&settings));
+    let body = RequestBody::empty(Rc::clone(&exchange), head);
+    let get = Request::builder().uri("/").header("host", "origin.test").body(body).unwrap();
+    let sweep = deadlines.clone().sweep();
+    let local = LocalSet::new();
+    let test = async {
+        tokio::task::spawn_local(sweep);
+        let pool = Pool::new(&settings, &Places::new(2, 0), &deadlines);
+        test(&pool, &exchange, get).await;
+    };
+    local.run_until(test).await;
+    drop(local);
+    silent.join().unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_that_answers_no_ping_is_dead() {
+    before_a_silent_origin(async |pool, exchange, get| {
+        let lease = pool.lease(exchange, false).await.unwrap();
+        tokio::time::pause();
+        let start = Instant::now();
+        let Err(failure) = lease.send(get, None).await else { panic!("nothing is said") };
+        assert!(matches!(failure.error, Broken::Http2(error) if error.is_io()) && failure.unsent.is_none());
+        assert!((20..=31).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+        assert!(pool.take(false).is_none());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_silent_connection_on_which_a_request_was_given_up_takes_no_other() {
+    before_a_silent_origin(async |pool, exchange, get| {
+        let lease = pool.lease(exchange, false).await.unwrap();
+        tokio::time::pause();
+        tokio::select! {
+            _ = lease.send(get, None) => panic!("nothing is said"),
+            () = tokio::time::sleep(6 * SECOND) => {}
+        }
+        assert!(pool.take(false).is_none());
+    })
+    .await;
 }
