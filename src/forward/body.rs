@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Instant;
@@ -26,6 +26,8 @@ use crate::deadline::Deadline;
 #[derive(Debug)]
 pub(super) struct RequestBody {
     inner: Option<Incoming>,
+    /// It comes over HTTP/2.
+    is_http2: bool,
     exchange: Rc<Exchange>,
     head: Rc<HeadWriter>,
     /// What the origin has not acted upon and gets again, before all others.
@@ -42,14 +44,15 @@ struct Waiting {
 }
 
 impl RequestBody {
-    pub(super) fn new(inner: Incoming, exchange: Rc<Exchange>, head: Rc<HeadWriter>) -> Self {
+    pub(super) fn new(inner: Incoming, version: Version, exchange: Rc<Exchange>, head: Rc<HeadWriter>) -> Self {
         let inner = Some(inner).filter(|body| !body.is_end_stream());
-        Self { inner, exchange, head, again: VecDeque::new(), received: 0, idle: None }
+        let is_http2 = version == Version::HTTP_2;
+        Self { inner, is_http2, exchange, head, again: VecDeque::new(), received: 0, idle: None }
     }
 
     /// No body at all, as for a request that is sent again.
     pub(super) fn empty(exchange: Rc<Exchange>, head: Rc<HeadWriter>) -> Self {
-        Self { inner: None, exchange, head, again: VecDeque::new(), received: 0, idle: None }
+        Self { inner: None, is_http2: false, exchange, head, again: VecDeque::new(), received: 0, idle: None }
     }
 
     /// The same once more, with what has been taken of it.
@@ -142,6 +145,8 @@ impl Body for RequestBody {
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => this.cut(cause(&error)),
+            // hyper takes a stream that was reset without an error for one that has ended.
+            Poll::Ready(None) if this.is_http2 && !inner.is_end_stream() => this.cut(Cut::Gone),
             Poll::Ready(None) => {
                 this.complete();
                 Poll::Ready(None)

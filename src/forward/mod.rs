@@ -6,7 +6,7 @@ mod body;
 mod connect;
 mod exchange;
 mod expiry;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 #[doc(hidden)]
 pub mod fuzzing;
 mod grpc;
@@ -196,7 +196,7 @@ impl Upstream {
         let asked = asked.filter(|_| self.pool.has_http1());
         let outbound = Outbound { upstream: self, head, permit: &permit, inbound, asked: asked.as_deref() };
         let exchange = Rc::new(self.begin(head, &permit, &inbound));
-        let body = RequestBody::new(body, Rc::clone(&exchange), Rc::clone(&self.head));
+        let body = RequestBody::new(body, head.version, Rc::clone(&exchange), Rc::clone(&self.head));
         let limited = async {
             tokio::select! {
                 biased;

@@ -208,6 +208,22 @@ async fn a_body_of_another_length_than_said_is_the_clients_fault() {
     eventually("the origin is left alone", async || house.origin.received().iter().all(|seen| !seen.is_complete)).await;
 }
 
+/// hyper takes a reset without an error for the end of the body.
+#[tokio::test]
+async fn a_body_that_is_broken_off_without_an_error_is_not_taken_for_whole() {
+    let house = House::start(&[]).await;
+    let mut client = Http2::connect(house.gate.addr()).await;
+    let token = house.issuer.token().sign();
+    let (response, mut body) = client.begin(post("/", Some(&token)), false).await;
+    body.send_data(Bytes::from_static(b"half"), false).unwrap();
+    house.origin.has_begun(1).await;
+    body.send_reset(h2::Reason::NO_ERROR);
+    drop(response);
+    eventually("the request is cancelled", async || house.origin.abandoned() == 1).await;
+    assert!(!house.origin.only().is_complete);
+    assert_eq!(client.exchange(get("/", Some(&token))).await.status, 200);
+}
+
 #[tokio::test]
 async fn a_client_that_resets_its_stream_cancels_the_request() {
     let house = House::start(&[]).await;
