@@ -1,4 +1,4 @@
-//! A door for `fuzz/`, which no other build has.
+//! A door for `fuzz/`, which only test builds have beside, so that a change breaks neither unseen.
 
 use http::request::Parts;
 use http::{HeaderValue, Request};

@@ -1,4 +1,4 @@
-//! Doors for `fuzz/`, which no other build has.
+//! Doors for `fuzz/`, which only test builds have beside, so that a change breaks neither unseen.
 
 use futures_util::FutureExt;
 

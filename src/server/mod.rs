@@ -5,7 +5,7 @@
 
 mod connection;
 mod descriptors;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 #[doc(hidden)]
 pub mod fuzzing;
 mod http2;

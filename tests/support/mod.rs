@@ -45,6 +45,19 @@ pub(crate) async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> b
     }
 }
 
+/// Waits until what is counted has stood still for a while; how much it is then.
+pub(crate) async fn stands_still(what: &str, count: impl Fn() -> u64) -> u64 {
+    let (mut seen, mut since) = (count(), Instant::now());
+    eventually(what, async || {
+        if count() != seen {
+            (seen, since) = (count(), Instant::now());
+        }
+        since.elapsed() > Duration::from_millis(300)
+    })
+    .await;
+    seen
+}
+
 /// What `future` gives within [`PATIENCE`].
 pub(crate) async fn patiently<T>(what: &str, future: impl Future<Output = T>) -> T {
     let Ok(value) = tokio::time::timeout(PATIENCE, future).await else { panic!("not within {PATIENCE:?}: {what}") };

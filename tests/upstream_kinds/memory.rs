@@ -2,7 +2,7 @@
 
 use crate::support::client::request;
 use crate::support::origin::{is_pattern, pattern};
-use crate::support::{Binary, Certificate, Client, Http2Origin, Http2Reply, Issuer, eventually};
+use crate::support::{Binary, Certificate, Client, Http2Origin, Http2Reply, Issuer, eventually, stands_still};
 
 const GIB: u64 = 1 << 30;
 const MAX_GROWTH_IN_KIB: u64 = 4 * 1024;
@@ -95,13 +95,7 @@ async fn whoever_sends_is_held_back_when_the_other_does_not_read() {
     path.origin.reply(Http2Reply::pattern(GIB));
     let mut silent = path.client("GET", "").await;
     assert_eq!(silent.response_head().await.status, 200);
-    let mut written = 0;
-    eventually("the origin is held back", async || {
-        let before = std::mem::replace(&mut written, path.origin.written());
-        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-        before == written
-    })
-    .await;
+    let written = stands_still("the origin is held back", || path.origin.written()).await;
     assert!(sent < GIB / 8 && written < GIB / 8, "{sent} {written}");
     let growth = path.growth_since(before);
     assert!(growth < MAX_GROWTH_IN_KIB, "{growth} KiB");

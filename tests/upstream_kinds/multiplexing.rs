@@ -4,7 +4,7 @@ use tokio::task::JoinSet;
 
 use super::House2;
 use crate::support::client::request;
-use crate::support::{Client, Http2Reply, client, eventually};
+use crate::support::{Client, Http2Reply, client, eventually, stands_still};
 
 /// So many requests at a time.
 fn gets(house: &House2, count: usize) -> JoinSet<client::Response> {
@@ -131,13 +131,8 @@ async fn a_slow_client_holds_up_no_other() {
         client.send(request("GET", "/large", Some(&token), "")).await;
         slow.push(client);
     }
-    let mut written = 0;
-    eventually("nothing more is taken", async || {
-        let before = std::mem::replace(&mut written, house.origin.written());
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-        house.origin.begun() == 20 && before == written && written > 0
-    })
-    .await;
+    eventually("all have begun", async || house.origin.begun() == 20 && house.origin.written() > 0).await;
+    stands_still("nothing more is taken", || house.origin.written()).await;
     for _ in 0..20 {
         assert_eq!(client::get(house.gate.addr(), "/", Some(&token)).await.status, 200);
     }

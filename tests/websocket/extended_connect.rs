@@ -251,7 +251,7 @@ async fn it_is_closed_as_going_away_when_the_process_ends() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let upstream = format!("http://{}", listener.local_addr().unwrap());
     let flags = ["--issuer", &issuer.url(), "--upstream", &upstream, "--shutdown-grace-period", "2s"];
-    let binary = Binary::start(&flags);
+    let binary = Binary::start(&[&flags[..], &["--access-log", "all"]].concat());
     let admin = binary.admin_addr().await;
     eventually("it is ready", async || client::get_local(admin, "/readyz").await.status == 200).await;
     let mut connection = Http2::connect(binary.addr().await).await;
@@ -269,5 +269,9 @@ async fn it_is_closed_as_going_away_when_the_process_ends() {
     let close = received(&mut receiving, super::drain::GOING_AWAY.len()).await;
     assert_eq!(close, super::drain::GOING_AWAY);
     assert_eq!(unmask(&origin.rest().await).1, &super::drain::GOING_AWAY[2..]);
-    assert_eq!(binary.wait().await.code, Some(143));
+    let ended = binary.wait().await;
+    assert_eq!(ended.code, Some(143));
+    let mut lines = ended.stdout.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let logged = lines.find(|line| line["path"] == "/chat").unwrap();
+    assert_eq!((&logged["status"], &logged["method"]), (&200.into(), &"GET".into()), "{logged}");
 }
