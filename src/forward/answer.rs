@@ -7,22 +7,17 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use super::body::{Cut, Exchange};
-use super::http2;
-use super::pool::http1;
 use super::stream::OriginIo;
+use super::{http1, http2};
 use crate::denial::Denial;
 
 /// The body of a response, with what it comes on.
 #[derive(Debug)]
 pub(super) enum Answer {
-    Http1 {
-        body: Incoming,
-        /// Until it has come to its end.
-        lease: Option<http1::Lease>,
-    },
+    /// Until it has come to its end.
+    Http1(Option<http1::Lease>),
     Http2(Box<http2::Answer>),
 }
 
@@ -30,7 +25,7 @@ pub(super) enum Answer {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Broken {
     #[error(transparent)]
-    Http1(#[from] hyper::Error),
+    Http1(#[from] http1::Error),
     #[error(transparent)]
     Http2(#[from] h2::Error),
     /// The client did not end its request.
@@ -65,15 +60,15 @@ impl Broken {
 impl Answer {
     /// The response has begun before the request has ended.
     pub(super) fn detach(&mut self) {
-        if let Self::Http1 { lease: Some(lease), .. } = self {
+        if let Self::Http1(Some(lease)) = self {
             lease.detach();
         }
     }
 
     /// The origin has switched protocols: its end of the connection, and what came behind the head of its answer.
-    pub(super) async fn switched(&mut self) -> Option<(OriginIo, Bytes)> {
+    pub(super) fn switched(&mut self) -> Option<(OriginIo, Bytes)> {
         match self {
-            Self::Http1 { lease, .. } => lease.take()?.switched().await,
+            Self::Http1(lease) => lease.take()?.switched(),
             Self::Http2(_) => None,
         }
     }
@@ -81,7 +76,7 @@ impl Answer {
     /// The response is complete.
     pub(super) fn complete(&mut self, exchange: &Rc<Exchange>) {
         match self {
-            Self::Http1 { lease, .. } => {
+            Self::Http1(lease) => {
                 if let Some(lease) = lease.take() {
                     lease.end(exchange);
                 }
@@ -97,22 +92,22 @@ impl Body for Answer {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         match self.get_mut() {
-            Self::Http1 { body, lease: Some(lease) } => lease.poll_frame(cx, body).map_err(Broken::from),
-            Self::Http1 { body, lease: None } => Pin::new(body).poll_frame(cx).map_err(Broken::from),
+            Self::Http1(Some(lease)) => lease.poll_frame(cx),
+            Self::Http1(None) => Poll::Ready(None),
             Self::Http2(answer) => answer.poll_frame(cx).map_err(Broken::from),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Http1 { body, .. } => body.is_end_stream(),
+            Self::Http1(lease) => lease.as_ref().is_none_or(http1::Lease::is_end_stream),
             Self::Http2(answer) => answer.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Http1 { body, .. } => body.size_hint(),
+            Self::Http1(lease) => lease.as_ref().map_or(SizeHint::with_exact(0), http1::Lease::size_hint),
             Self::Http2(answer) => answer.size_hint(),
         }
     }

@@ -2,11 +2,10 @@
 
 use http::request::Parts;
 use http::{HeaderValue, Request};
-use http_body_util::Empty;
 use tokio::time::Instant;
 
 use super::request_head::{HeadWriter, check};
-use super::{Inbound, Settings};
+use super::{Inbound, Outbound, Settings};
 use crate::denial::Denial;
 use crate::peer::Peer;
 use crate::policy::Permit;
@@ -23,7 +22,21 @@ pub fn forward(settings: &Settings, head: &Parts, permit: &Permit) -> Result<Par
         since: Instant::now(),
         now: None,
     };
-    let request: Request<Empty<bytes::Bytes>> =
-        HeadWriter::new(settings).write(head, Empty::new(), permit, &inbound)?;
-    Ok(request.into_parts().0)
+    let mut written = Vec::new();
+    let outbound = Outbound { head, permit, inbound, asked: None };
+    HeadWriter::new(settings).write(&mut written, &outbound, false)?;
+    Ok(read(&written)
+        .unwrap_or_else(|| panic!("nobody reads what was written: {:?}", String::from_utf8_lossy(&written))))
+}
+
+/// As the origin reads it.
+fn read(written: &[u8]) -> Option<Parts> {
+    let mut fields = [httparse::EMPTY_HEADER; 200];
+    let mut parsed = httparse::Request::new(&mut fields);
+    let httparse::Status::Complete(length) = parsed.parse(written).ok()? else { return None };
+    let mut request = Request::builder().method(parsed.method?).uri(parsed.path?);
+    for field in &*parsed.headers {
+        request = request.header(field.name, field.value);
+    }
+    (length == written.len()).then(|| Some(request.body(()).ok()?.into_parts().0))?
 }

@@ -11,14 +11,13 @@ mod expiry;
 pub mod fuzzing;
 mod grpc;
 mod hop_by_hop;
+mod http1;
 mod http2;
 mod identity;
-mod interim;
 mod origin;
 mod pace;
 mod places;
 mod pool;
-mod relay;
 mod request_head;
 mod response_head;
 mod stream;
@@ -33,7 +32,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use hyper::body::{Body, Incoming};
 use tokio::time::Instant;
 
@@ -45,7 +44,7 @@ use self::grpc::{Ends, Why};
 pub use self::origin::{Address, Origin, Protocol};
 pub use self::places::{Places, Usage};
 pub use self::pool::PoolCounters;
-use self::pool::{Failure, Pool};
+use self::pool::{Failure, Lease, Pool};
 use self::request_head::HeadWriter;
 pub use self::request_head::check;
 use self::stream::OriginIo;
@@ -194,14 +193,14 @@ impl Upstream {
             return Err(response_head::invalid("with HTTP/2 alone it is not asked for a WebSocket").into());
         }
         let asked = asked.filter(|_| self.pool.has_http1());
-        let outbound = Outbound { upstream: self, head, permit: &permit, inbound, asked: asked.as_deref() };
+        let outbound = Outbound { head, permit: &permit, inbound, asked: asked.as_deref() };
         let exchange = Rc::new(self.begin(head, &permit, &inbound));
         let body = RequestBody::new(body, head.version, Rc::clone(&exchange), Rc::clone(&self.head));
         let limited = async {
             tokio::select! {
                 biased;
                 // Boxed: a future is copied whole each time it is moved, and this one is a large part of a request's.
-                response = Box::pin(outbound.exchange(&exchange, body)) => response,
+                response = Box::pin(self.exchange(&outbound, &exchange, body)) => response,
                 () = exchange.deadline().elapsed() => Err(late(&exchange, &permit, &inbound)),
             }
         };
@@ -210,7 +209,7 @@ impl Upstream {
             return Err(response_head::invalid("it did not switch protocols").into());
         }
         if let Some(asked) = asked.filter(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS) {
-            let (response, origin, received) = Box::pin(switch(&asked, response, &exchange, &inbound)).await?;
+            let (response, origin, received) = switch(&asked, response, &exchange, &inbound)?;
             let limits = tunnel::Limits {
                 deadline: self.deadlines.deadline(),
                 idle: self.limits.idle,
@@ -244,22 +243,17 @@ impl Upstream {
 }
 
 /// Takes over the origin's end of a connection that has become something else.
-async fn switch(
+fn switch(
     asked: &Asked,
     response: Response<Answer>,
     exchange: &Exchange,
     inbound: &Inbound<'_>,
 ) -> Result<(Response<Answer>, OriginIo, Bytes), Denial> {
-    let (head, mut body) = asked.filter(response, inbound.sub_protocols)?.into_parts();
-    let response = Response::from_parts(head, ());
-    let switched = tokio::select! {
-        biased;
-        switched = body.switched() => switched,
-        () = exchange.deadline().elapsed() => None,
-    };
+    let mut response = asked.filter(response, inbound.sub_protocols)?;
+    let switched = response.body_mut().switched();
     exchange.deadline().disarm();
     let (origin, received) = switched.ok_or_else(|| response_head::invalid("it closed the connection"))?;
-    Ok((response.map(|()| body), origin, received))
+    Ok((response, origin, received))
 }
 
 /// What took too long: the origin, or a call as a whole.
@@ -282,7 +276,6 @@ fn late(exchange: &Exchange, permit: &Permit, inbound: &Inbound<'_>) -> Denial {
 
 /// One request on its way, as often as it is sent.
 struct Outbound<'r> {
-    upstream: &'r Upstream,
     head: &'r Parts,
     permit: &'r Permit,
     inbound: Inbound<'r>,
@@ -290,48 +283,74 @@ struct Outbound<'r> {
 }
 
 impl Outbound<'_> {
+    /// Whether what the client sent under this name is not what the origin gets.
+    fn replaces(&self, name: &HeaderName) -> bool {
+        self.asked.is_some_and(|asked| asked.replaces(name))
+            || (self.inbound.sub_protocols.is_some() && *name == header::SEC_WEBSOCKET_PROTOCOL)
+    }
+}
+
+impl Upstream {
     /// Sends it, once more where that is safe.
-    async fn exchange(&self, exchange: &Rc<Exchange>, body: RequestBody) -> Result<Response<Answer>, Denial> {
+    async fn exchange(
+        &self,
+        outbound: &Outbound<'_>,
+        exchange: &Rc<Exchange>,
+        body: RequestBody,
+    ) -> Result<Response<Answer>, Denial> {
         let mut may_repeat =
-            body.is_end_stream() && matches!(self.head.method, Method::GET | Method::HEAD | Method::OPTIONS);
+            body.is_end_stream() && matches!(outbound.head.method, Method::GET | Method::HEAD | Method::OPTIONS);
         if body.is_end_stream() {
             exchange.complete();
         }
-        let mut request = self.write(body)?;
-        let needs_http1 = self.asked.is_some();
-        let mut idle = self.upstream.pool.take(needs_http1);
-        let mut refusals = 0;
+        let needs_http1 = outbound.asked.is_some();
+        let mut idle = self.pool.take(needs_http1);
+        let (mut body, mut refusals) = (body, 0);
         loop {
-            let mut lease = match idle.take() {
+            let lease = match idle.take() {
                 Some(lease) => lease,
                 // Boxed, so that a request with a pooled connection does not carry the state of connecting.
-                None => Box::pin(self.upstream.pool.lease(exchange, needs_http1)).await?,
+                None => Box::pin(self.pool.lease(exchange, needs_http1)).await?,
             };
-            if needs_http1 {
-                lease.let_switch();
-            }
-            match lease.send(request, self.inbound.interim).await {
+            match self.send_on(lease, outbound, body).await {
                 Ok(response) => return Ok(response),
                 Err(Failure { unsent: Some(unsent), was_idle: true, error, .. }) if refusals < MAX_REFUSALS => {
                     refusals += usize::from(matches!(error, Broken::Http2(_)));
-                    request = self.write(unsent)?;
+                    body = unsent;
                 }
                 // Also on a connection that was new: a process that is being replaced closes what it has just accepted.
                 Err(Failure { has_answered: false, error, .. }) if may_repeat && error.is_end() => {
                     may_repeat = false;
-                    request = self.write(RequestBody::empty(Rc::clone(exchange), Rc::clone(&self.upstream.head)))?;
+                    body = RequestBody::empty(Rc::clone(exchange), Rc::clone(&self.head));
                 }
                 Err(failure) => return Err(failed(failure)),
             }
         }
     }
 
-    fn write(&self, body: RequestBody) -> Result<Request<RequestBody>, Denial> {
-        let mut request = self.upstream.head.write(self.head, body, self.permit, &self.inbound)?;
-        if let Some(asked) = self.asked {
-            asked.write(request.headers_mut(), self.inbound.sub_protocols);
+    async fn send_on(
+        &self,
+        lease: Lease,
+        outbound: &Outbound<'_>,
+        body: RequestBody,
+    ) -> Result<Response<Answer>, Failure> {
+        match lease {
+            Lease::Http1(mut lease) => {
+                if outbound.head.method == Method::HEAD {
+                    lease.answers_head();
+                }
+                let has_body = !body.is_end_stream();
+                let write = |head: &mut Vec<u8>| self.head.write(head, outbound, has_body);
+                let response = lease.send(write, body, outbound.inbound.interim).await?;
+                Ok(response.map(|()| Answer::Http1(Some(lease))))
+            }
+            Lease::Http2(stream) => {
+                let request = self.head.request(outbound, body).map_err(Failure::denied)?;
+                // Boxed: what HTTP/1.1 does not need is not carried along with it.
+                let response = Box::pin(stream.send(request, outbound.inbound.interim)).await?;
+                Ok(response.map(|body| Answer::Http2(Box::new(body))))
+            }
         }
-        Ok(request)
     }
 }
 
@@ -342,9 +361,7 @@ fn failed(failure: Failure) -> Denial {
         Broken::Denied(denial) => denial,
         // Its cause is noted, and told instead.
         Broken::Cut(cut) => Denial::MalformedRequest(cut.to_string().into()),
-        Broken::Http1(error) if error.is_parse() || error.is_parse_too_large() => {
-            Denial::UpstreamProtocol(invalid.into())
-        }
+        Broken::Http1(error) if error.is_malformed() => Denial::UpstreamProtocol(invalid.into()),
         Broken::Http2(error) if error.is_library() => Denial::UpstreamProtocol(format!("{invalid}: {error}").into()),
         Broken::Http2(error) if !error.is_io() => Denial::UpstreamUnreachable(format!("no response: {error}").into()),
         _ if failure.has_answered => {

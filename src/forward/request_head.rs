@@ -13,16 +13,17 @@ use http::{Method, Request, Uri, Version, request};
 use http_body::Body;
 
 use super::hop_by_hop::{Nominated, announced_trailers, is_framing_or_routing, is_hop_by_hop, takes_trailers};
+use super::http1::Length;
 use super::identity::{IdentityNames, fold};
-use super::{ForwardToken, Inbound};
+use super::{ForwardToken, Outbound, SubProtocols};
 use crate::denial::Denial;
 use crate::peer::{Peer, TrustedProxies};
-use crate::policy::Permit;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const NO_PATH: Denial = Denial::MalformedRequest(Cow::Borrowed("no path in the request target"));
 
 /// Refuses a request that is not proxied for anybody, or that the origin could read differently.
 pub fn check(head: &request::Parts) -> Result<(), Denial> {
@@ -51,6 +52,28 @@ fn check_expectation(headers: &HeaderMap) -> Result<(), Denial> {
     }
 }
 
+/// Where the fields of a head go.
+pub(super) trait Fields {
+    /// Behind those that are there.
+    fn add(&mut self, name: &HeaderName, value: &HeaderValue);
+}
+
+/// As they stand in HTTP/1.1.
+impl Fields for Vec<u8> {
+    fn add(&mut self, name: &HeaderName, value: &HeaderValue) {
+        self.extend_from_slice(name.as_str().as_bytes());
+        self.extend_from_slice(b": ");
+        self.extend_from_slice(value.as_bytes());
+        self.extend_from_slice(b"\r\n");
+    }
+}
+
+impl Fields for HeaderMap {
+    fn add(&mut self, name: &HeaderName, value: &HeaderValue) {
+        self.append(name, value.clone());
+    }
+}
+
 /// Writes request heads for the origin.
 #[derive(Debug)]
 pub(super) struct HeadWriter {
@@ -71,47 +94,85 @@ impl HeadWriter {
         }
     }
 
-    /// The head for the origin, written afresh: nothing of ours can be in it before we put it there.
-    pub(super) fn write<B: Body>(
-        &self,
-        head: &request::Parts,
-        body: B,
-        permit: &Permit,
-        inbound: &Inbound<'_>,
-    ) -> Result<Request<B>, Denial> {
-        // HTTP/2 frames it by itself.
-        let is_of_unknown_length = head.version == Version::HTTP_2
-            && !body.is_end_stream()
-            && !head.headers.contains_key(header::CONTENT_LENGTH);
+    /// The head for the origin in HTTP/1.1, written afresh: nothing of ours can be in it before we put it there. How the
+    /// end of the body is told.
+    pub(super) fn write(&self, to: &mut Vec<u8>, outbound: &Outbound<'_>, has_body: bool) -> Result<Length, Denial> {
+        let head = outbound.head;
+        for part in [head.method.as_str(), " "] {
+            to.extend_from_slice(part.as_bytes());
+        }
+        let target = head.uri.path_and_query().ok_or(NO_PATH)?.as_str();
+        if !target.starts_with(['/', '*']) {
+            to.push(b'/');
+        }
+        to.extend_from_slice(target.as_bytes());
+        to.extend_from_slice(b" HTTP/1.1\r\n");
+        let (is_chunked, announced) = self.add_fields(to, outbound, has_body)?;
+        to.extend_from_slice(b"\r\n");
+        if is_chunked {
+            return Ok(Length::Chunked(announced));
+        }
+        let length = head.headers.get(header::CONTENT_LENGTH).filter(|_| has_body);
+        let length = length.map_or(Some(0), |length| length.to_str().ok()?.parse().ok());
+        length.map(Length::Known).ok_or(Denial::MalformedRequest("its length is no number".into()))
+    }
+
+    /// The same for HTTP/2, in the form of HTTP/1.1.
+    pub(super) fn request<B: Body>(&self, outbound: &Outbound<'_>, body: B) -> Result<Request<B>, Denial> {
+        let has_body = !body.is_end_stream();
         let mut request = Request::new(body);
-        *request.method_mut() = head.method.clone();
-        *request.uri_mut() = origin_form(&head.uri)?;
+        *request.method_mut() = outbound.head.method.clone();
+        *request.uri_mut() = Uri::from(outbound.head.uri.path_and_query().cloned().ok_or(NO_PATH)?);
         *request.version_mut() = Version::HTTP_11;
         let headers = request.headers_mut();
-        headers.reserve(head.headers.len().saturating_add(8));
-        let host = self.host(head)?;
-        headers.insert(header::HOST, host.clone());
-        let seen = self.copy(&head.headers, headers, inbound);
-        if seen.is_chunked || is_of_unknown_length {
-            // hyper would take a GET or HEAD of unknown length for one without a body, and drop what there is.
-            headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-        }
-        append_forwarding(headers, host, inbound, &seen);
-        headers.append(header::VIA, via(head.version));
-        headers.insert(X_REQUEST_ID, inbound.request_id.clone());
-        for (name, value) in permit.identity_headers() {
-            headers.insert(name, value.clone());
-        }
+        headers.reserve(outbound.head.headers.len().saturating_add(8));
+        self.add_fields(headers, outbound, has_body)?;
         Ok(request)
     }
 
+    /// Whether the body is to be chunked, and which trailers are announced.
+    fn add_fields(
+        &self,
+        to: &mut impl Fields,
+        outbound: &Outbound<'_>,
+        has_body: bool,
+    ) -> Result<(bool, Vec<HeaderValue>), Denial> {
+        let Outbound { head, inbound, .. } = outbound;
+        let host = self.host(head)?;
+        to.add(&header::HOST, &host);
+        let seen = self.copy(to, outbound);
+        if let Some(asked) = outbound.asked {
+            asked.add_fields(to);
+        } else if seen.te && takes_trailers(&head.headers) {
+            to.add(&header::TE, &HeaderValue::from_static("trailers"));
+            to.add(&header::CONNECTION, &HeaderValue::from_static("te"));
+        }
+        if let Some(SubProtocols { offered: Some(offered), .. }) = inbound.sub_protocols {
+            to.add(&header::SEC_WEBSOCKET_PROTOCOL, offered);
+        }
+        // HTTP/2 frames it by itself.
+        let is_chunked = seen.is_chunked
+            || (head.version == Version::HTTP_2 && has_body && !head.headers.contains_key(header::CONTENT_LENGTH));
+        if is_chunked {
+            to.add(&header::TRANSFER_ENCODING, &HeaderValue::from_static("chunked"));
+        }
+        add_forwarding(to, &host, inbound.peer, &seen.proxied);
+        to.add(&header::VIA, &via(head.version));
+        to.add(&X_REQUEST_ID, inbound.request_id);
+        for (name, value) in outbound.permit.identity_headers() {
+            to.add(name, value);
+        }
+        Ok((is_chunked, seen.trailers))
+    }
+
     /// The authority of an absolute target replaces `Host` (RFC 9112 §3.2.2); HTTP/1.0 may have neither.
-    fn host(&self, head: &request::Parts) -> Result<HeaderValue, Denial> {
+    fn host<'h>(&'h self, head: &'h request::Parts) -> Result<Cow<'h, HeaderValue>, Denial> {
         match (head.uri.authority(), head.headers.get(header::HOST)) {
             (Some(authority), _) => HeaderValue::from_str(authority.as_str())
+                .map(Cow::Owned)
                 .map_err(|_| Denial::MalformedRequest("the authority of the request target is not valid".into())),
-            (None, Some(host)) => Ok(host.clone()),
-            (None, None) => Ok(self.default_host.clone()),
+            (None, Some(host)) => Ok(Cow::Borrowed(host)),
+            (None, None) => Ok(Cow::Borrowed(&self.default_host)),
         }
     }
 
@@ -124,12 +185,13 @@ impl HeadWriter {
     }
 
     /// Copies what passes in one go; tells what was met on the way.
-    fn copy(&self, from: &HeaderMap, to: &mut HeaderMap, inbound: &Inbound<'_>) -> Seen {
+    fn copy<'h>(&self, to: &mut impl Fields, outbound: &Outbound<'h>) -> Seen<'h> {
+        let (from, inbound) = (&outbound.head.headers, &outbound.inbound);
         let nominated = Nominated::by(from);
         let mut seen = Seen::default();
         for (name, value) in from {
             let folded = fold(name.as_str());
-            if nominated.contain(name.as_str()) || self.identity.contain(&folded) {
+            if nominated.contain(name.as_str()) || self.identity.contain(&folded) || outbound.replaces(name) {
                 continue;
             }
             match class(&folded) {
@@ -138,24 +200,24 @@ impl HeadWriter {
                     seen.is_chunked |= *name == header::TRANSFER_ENCODING;
                 }
                 Class::Forwarding if folded == name.as_str() && self.trusted_proxies.contain(inbound.peer) => {
-                    seen.forwarding = true;
-                    to.append(name, value.clone());
+                    if *name == X_FORWARDED_FOR {
+                        seen.proxied.chain.push(value);
+                    } else {
+                        seen.proxied.proto |= *name == X_FORWARDED_PROTO;
+                        seen.proxied.host |= *name == X_FORWARDED_HOST;
+                        to.add(name, value);
+                    }
                 }
                 Class::Forwarding => warn_of_untrusted(inbound.peer),
                 Class::Trailer => {
                     if let Some(value) = announced_trailers(value, |name| self.may_pass_as_trailer(name)) {
-                        to.append(name, value);
+                        to.add(name, &value);
+                        seen.trailers.push(value);
                     }
                 }
                 Class::Authorization if self.forward_token == ForwardToken::Strip => {}
-                Class::Authorization | Class::Other => {
-                    to.append(name, value.clone());
-                }
+                Class::Authorization | Class::Other => to.add(name, value),
             }
-        }
-        if seen.te && takes_trailers(from) {
-            to.insert(header::TE, HeaderValue::from_static("trailers"));
-            to.insert(header::CONNECTION, HeaderValue::from_static("te"));
         }
         seen
     }
@@ -173,24 +235,24 @@ fn warn_of_untrusted(peer: &Peer) {
     }
 }
 
-/// Path and query, byte for byte.
-fn origin_form(uri: &Uri) -> Result<Uri, Denial> {
-    if uri.scheme().is_none() && uri.authority().is_none() {
-        return Ok(uri.clone());
-    }
-    let target =
-        uri.path_and_query().cloned().ok_or(Denial::MalformedRequest("no path in the request target".into()))?;
-    Ok(Uri::from(target))
-}
-
 /// What was met while copying.
 #[derive(Default)]
-struct Seen {
+struct Seen<'h> {
     te: bool,
     /// The one transfer coding that is understood.
     is_chunked: bool,
-    /// A trusted proxy's forwarding fields.
-    forwarding: bool,
+    proxied: Proxied<'h>,
+    /// What is announced of trailers.
+    trailers: Vec<HeaderValue>,
+}
+
+/// What a trusted proxy tells of the connection before it.
+#[derive(Default)]
+struct Proxied<'h> {
+    proto: bool,
+    host: bool,
+    /// Its `X-Forwarded-For`.
+    chain: Vec<&'h HeaderValue>,
 }
 
 /// What is to be done with a field of this name.
@@ -224,29 +286,29 @@ fn class(folded: &str) -> Class {
     }
 }
 
-fn append_forwarding(headers: &mut HeaderMap, host: HeaderValue, inbound: &Inbound<'_>, seen: &Seen) {
-    let peer = inbound.peer;
-    let proto = HeaderValue::from_static(if peer.is_tls { "https" } else { "http" });
-    if !seen.forwarding {
-        headers.insert(X_FORWARDED_FOR, peer.text.clone());
-        headers.insert(X_FORWARDED_PROTO, proto);
-        headers.insert(X_FORWARDED_HOST, host);
-        return;
-    }
+fn add_forwarding(to: &mut impl Fields, host: &HeaderValue, peer: &Peer, proxied: &Proxied<'_>) {
     // A trusted proxy on a unix socket has no address to add to what it tells.
-    if peer.address.is_some() || !headers.contains_key(X_FORWARDED_FOR) {
+    if peer.address.is_none() && !proxied.chain.is_empty() {
+        proxied.chain.iter().for_each(|value| to.add(&X_FORWARDED_FOR, value));
+    } else if proxied.chain.is_empty() {
+        to.add(&X_FORWARDED_FOR, &peer.text);
+    } else {
         let mut chain = BytesMut::new();
-        for before in headers.get_all(X_FORWARDED_FOR) {
+        for before in &proxied.chain {
             chain.extend_from_slice(before.as_bytes());
             chain.extend_from_slice(b", ");
         }
         chain.extend_from_slice(peer.text.as_bytes());
         if let Ok(chain) = HeaderValue::from_maybe_shared(chain.freeze()) {
-            headers.insert(X_FORWARDED_FOR, chain);
+            to.add(&X_FORWARDED_FOR, &chain);
         }
     }
-    headers.entry(X_FORWARDED_PROTO).or_insert(proto);
-    headers.entry(X_FORWARDED_HOST).or_insert(host);
+    if !proxied.proto {
+        to.add(&X_FORWARDED_PROTO, &HeaderValue::from_static(if peer.is_tls { "https" } else { "http" }));
+    }
+    if !proxied.host {
+        to.add(&X_FORWARDED_HOST, host);
+    }
 }
 
 /// How we name ourselves (RFC 9110 §7.6.3): by the protocol that the request came in.

@@ -1,10 +1,11 @@
 //! A connection to the origin, whatever it leads through.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::io;
 use std::mem::MaybeUninit;
+use std::net::Shutdown;
 use std::pin::Pin;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use socket2::SockRef;
@@ -12,7 +13,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
 
-use super::interim::InterimReader;
 use super::places::Place;
 
 /// What leads to the origin.
@@ -58,28 +58,17 @@ fn has_nothing(socket: &SockRef<'_>) -> bool {
     socket.peek(&mut [MaybeUninit::uninit()]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
-/// The origin's socket, which tells whether anything has come from it.
+/// The origin's socket.
 #[derive(Debug)]
 pub(super) struct OriginIo {
-    socket: Rc<RefCell<Socket>>,
+    socket: Socket,
     reads: Reads,
-    interim: Rc<InterimReader>,
     /// Writing found it so. The kernel tells but once, and reading would find the end of an orderly close.
     was_reset: bool,
     /// No answer is awaited any more: what cannot be written is an error.
     has_switched: bool,
     /// Behind the socket: it is free when that is closed.
     _place: Place,
-}
-
-/// A look at the socket, which does not keep it open.
-#[derive(Debug)]
-pub(super) struct Watch {
-    socket: Weak<RefCell<Socket>>,
-    reads: Reads,
-    interim: Rc<InterimReader>,
-    /// How many there were when the request was sent.
-    before: Cell<u64>,
 }
 
 /// How often something has come from the origin.
@@ -94,28 +83,27 @@ impl Reads {
 
 impl OriginIo {
     pub(super) fn new(socket: Socket, place: Place) -> Self {
-        let socket = Rc::new(RefCell::new(socket));
-        Self {
-            socket,
-            reads: Reads::default(),
-            interim: Rc::default(),
-            was_reset: false,
-            has_switched: false,
-            _place: place,
-        }
-    }
-
-    pub(super) fn watch(&self) -> Watch {
-        Watch {
-            socket: Rc::downgrade(&self.socket),
-            reads: self.reads.clone(),
-            interim: Rc::clone(&self.interim),
-            before: Cell::new(0),
-        }
+        Self { socket, reads: Reads::default(), was_reset: false, has_switched: false, _place: place }
     }
 
     pub(super) fn reads(&self) -> Reads {
         self.reads.clone()
+    }
+
+    /// Whether nothing is there to be read, not even the end. Asks the kernel: what has just arrived, nobody else knows
+    /// of yet, and whoever sent the next request would take it for the answer.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        self.socket.is_quiet()
+    }
+
+    /// Nothing more is read or written.
+    pub(super) fn shut(&self) {
+        // What is closed already needs no more.
+        let _ = match &self.socket {
+            Socket::Tcp(stream) => SockRef::from(stream).shutdown(Shutdown::Both),
+            Socket::Unix(stream) => SockRef::from(stream).shutdown(Shutdown::Both),
+            Socket::Tls(stream) => SockRef::from(stream.get_ref().0).shutdown(Shutdown::Both),
+        };
     }
 
     /// The same as the end of a tunnel.
@@ -136,37 +124,12 @@ impl OriginIo {
     }
 }
 
-impl Watch {
-    /// A request is about to be sent: what was received belongs to others.
-    pub(super) fn begin(&self) {
-        self.before.set(self.reads.count());
-    }
-
-    /// What reads the interim responses.
-    pub(super) fn interim(&self) -> &InterimReader {
-        &self.interim
-    }
-
-    /// Whether anything has come since then.
-    pub(super) fn has_received(&self) -> bool {
-        self.reads.count() != self.before.get()
-    }
-
-    /// Whether nothing is there to be read, not even the end. Asks the kernel: what has just arrived, nobody else knows
-    /// of yet, and whoever sent the next request would take it for the answer.
-    pub(super) fn is_quiet(&self) -> bool {
-        let Some(socket) = self.socket.upgrade() else { return false };
-        socket.borrow_mut().is_quiet()
-    }
-}
-
 impl AsyncRead for OriginIo {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        ready!(each!(&mut *self.socket.borrow_mut(), io => Pin::new(io).poll_read(cx, buffer)))?;
-        if let Some(bytes) = buffer.filled().get(before..).filter(|bytes| !bytes.is_empty()) {
+        ready!(each!(&mut self.socket, io => Pin::new(io).poll_read(cx, buffer)))?;
+        if buffer.filled().len() > before {
             self.reads.0.set(self.reads.count() + 1);
-            self.interim.read(bytes);
         } else if self.was_reset {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
@@ -175,26 +138,23 @@ impl AsyncRead for OriginIo {
 }
 
 impl AsyncWrite for OriginIo {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = ready!(each!(&mut *self.socket.borrow_mut(), io => Pin::new(io).poll_write(cx, bytes)));
-        Poll::Ready(self.get_mut().thrown_away(written, bytes.len()))
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = ready!(each!(&mut self.socket, io => Pin::new(io).poll_write(cx, bytes)));
+        Poll::Ready(self.thrown_away(written, bytes.len()))
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = {
-            let socket = &mut *self.socket.borrow_mut();
-            match slices {
-                // What a request without a body is; the kernel takes it faster so.
-                [slice] => each!(socket, io => Pin::new(io).poll_write(cx, slice)),
-                slices => each!(socket, io => Pin::new(io).poll_write_vectored(cx, slices)),
-            }
+        let written = match slices {
+            // What a request without a body is; the kernel takes it faster so.
+            [slice] => each!(&mut self.socket, io => Pin::new(io).poll_write(cx, slice)),
+            slices => each!(&mut self.socket, io => Pin::new(io).poll_write_vectored(cx, slices)),
         };
         let length = slices.iter().map(|slice| slice.len()).sum();
-        Poll::Ready(self.get_mut().thrown_away(ready!(written), length))
+        Poll::Ready(self.thrown_away(ready!(written), length))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -202,22 +162,22 @@ impl AsyncWrite for OriginIo {
     }
 
     /// Only TLS keeps anything back.
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = match &mut *self.socket.borrow_mut() {
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = match &mut self.socket {
             Socket::Tcp(_) | Socket::Unix(_) => return Poll::Ready(Ok(())),
             Socket::Tls(stream) => ready!(Pin::new(stream).poll_flush(cx)),
         };
-        Poll::Ready(self.get_mut().thrown_away(flushed.map(|()| 0), 0).map(drop))
+        Poll::Ready(self.thrown_away(flushed.map(|()| 0), 0).map(drop))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(&mut *self.socket.borrow_mut(), io => Pin::new(io).poll_shutdown(cx))
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(&mut self.socket, io => Pin::new(io).poll_shutdown(cx))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Write};
+    use std::io::Write;
     use std::net::TcpListener;
 
     use super::*;
@@ -230,17 +190,13 @@ mod tests {
         let worker = Places::new(1, 0).join();
         for bytes in [b"HTTP/1.1 200 OK".as_slice(), b""] {
             let Entry::Free(place) = worker.enter() else { panic!("the one before is closed") };
-            let io = OriginIo::new(Socket::Tcp(TcpStream::connect(addr).await.unwrap()), place);
+            let mut io = OriginIo::new(Socket::Tcp(TcpStream::connect(addr).await.unwrap()), place);
             let (mut origin, _) = listener.accept().unwrap();
-            let watch = io.watch();
-            assert!(watch.is_quiet());
+            assert!(io.is_quiet());
             // Nothing is awaited from here on, so that the runtime cannot have heard of it.
             origin.write_all(bytes).unwrap();
-            origin.shutdown(std::net::Shutdown::Write).unwrap();
-            assert!(!watch.is_quiet());
-            drop(io);
-            assert!(!watch.is_quiet());
-            assert_eq!(origin.read(&mut [0]).unwrap_or_default(), 0, "a watch keeps no socket open");
+            origin.shutdown(Shutdown::Write).unwrap();
+            assert!(!io.is_quiet());
         }
     }
 }

@@ -5,6 +5,7 @@ use http::{Method, Response, StatusCode, Version, request};
 use hyper::ext::Protocol;
 use hyper::upgrade::OnUpgrade;
 
+use super::request_head::Fields;
 use super::response_head::{self, invalid};
 use super::websocket;
 use crate::denial::Denial;
@@ -111,20 +112,17 @@ impl Asked {
         self.accept.is_some()
     }
 
+    /// Whether what the client sent under this name is not what the origin gets.
+    pub(super) fn replaces(&self, name: &HeaderName) -> bool {
+        self.key.is_some() && *name == SEC_WEBSOCKET_KEY
+    }
+
     /// Asks the origin.
-    pub(super) fn write(&self, headers: &mut HeaderMap, sub_protocols: Option<&SubProtocols>) {
-        // What was nominated beside it.
-        headers.remove(header::TE);
-        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(header::UPGRADE, self.protocol.clone());
+    pub(super) fn add_fields(&self, to: &mut impl Fields) {
+        to.add(&header::CONNECTION, &HeaderValue::from_static("upgrade"));
+        to.add(&header::UPGRADE, &self.protocol);
         if let Some(key) = &self.key {
-            headers.insert(SEC_WEBSOCKET_KEY, key.clone());
-        }
-        if let Some(SubProtocols { offered, .. }) = sub_protocols {
-            headers.remove(header::SEC_WEBSOCKET_PROTOCOL);
-            if let Some(offered) = offered {
-                headers.insert(header::SEC_WEBSOCKET_PROTOCOL, offered.clone());
-            }
+            to.add(&SEC_WEBSOCKET_KEY, key);
         }
     }
 

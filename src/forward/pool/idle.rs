@@ -4,7 +4,8 @@ use std::rc::Rc;
 
 use tokio::time::Instant;
 
-use super::{Connections, http1};
+use super::Connections;
+use crate::forward::http1;
 
 /// A connection with HTTP/1.1 that nobody uses.
 #[derive(Debug)]
@@ -49,7 +50,7 @@ impl Connections {
         self.next_prune.set(None);
         let now = Instant::now();
         let mut idle = self.idle.borrow_mut();
-        idle.retain(|idle| now < idle.since + self.idle_timeout && !idle.connection.is_closed());
+        idle.retain(|idle| now < idle.since + self.idle_timeout && idle.connection.is_fit());
         let until = |since: Option<Instant>, timeout| since.map(|since| since + timeout);
         let mut next = until(idle.iter().map(|idle| idle.since).min(), self.idle_timeout);
         let left = idle.len();

@@ -4,7 +4,6 @@
 //! in its list meanwhile.
 
 mod attempt;
-pub(super) mod http1;
 mod idle;
 
 use std::cell::{Cell, RefCell};
@@ -12,22 +11,21 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
 use tokio::time::{Instant, timeout};
 
 use self::attempt::Attempt;
 use self::idle::Idle;
 use super::admission::{Admission, Turn};
-use super::answer::{Answer, Broken};
+use super::answer::Broken;
 use super::body::{Exchange, RequestBody};
 use super::connect::Connector;
+use super::http1;
 use super::http2::{self, Stream};
 use super::origin::Protocol;
 use super::places::{Place, Places};
 use crate::counter::Counter;
 use crate::deadline::{Deadline, Deadlines};
 use crate::denial::Denial;
-use crate::interim::Interim;
 
 /// The connections. A clone is the same pool.
 #[derive(Clone, Debug)]
@@ -62,6 +60,7 @@ pub(super) struct Connections {
     next_prune: Cell<Option<Instant>>,
     admission: Admission<Ready>,
     counters: Arc<PoolCounters>,
+    scratch: http1::Scratch,
 }
 
 /// What a waiting request may be given.
@@ -98,31 +97,10 @@ pub(super) struct Failure {
     pub(super) error: Broken,
 }
 
-impl Lease {
-    /// What is to be sent asks for another protocol.
-    pub(super) const fn let_switch(&mut self) {
-        if let Self::Http1(lease) = self {
-            lease.let_switch();
-        }
-    }
-
-    /// Sends one request and waits for the head of its response.
-    pub(super) async fn send(
-        self,
-        request: Request<RequestBody>,
-        client: Option<&Interim>,
-    ) -> Result<Response<Answer>, Failure> {
-        match self {
-            Self::Http1(mut lease) => {
-                let response = lease.send(request, client).await?;
-                Ok(response.map(|body| Answer::Http1 { body, lease: Some(lease) }))
-            }
-            // Boxed: what HTTP/1.1 does not need is not carried along with it.
-            Self::Http2(stream) => {
-                let response = Box::pin(stream.send(request, client)).await?;
-                Ok(response.map(|body| Answer::Http2(Box::new(body))))
-            }
-        }
+impl Failure {
+    /// Before anything was sent.
+    pub(super) fn denied(denial: Denial) -> Self {
+        Self { unsent: None, has_answered: false, was_idle: false, error: Broken::Denied(denial) }
     }
 }
 
@@ -142,6 +120,7 @@ impl Pool {
             next_prune: Cell::new(None),
             admission: Admission::new(places.join()),
             counters: Arc::default(),
+            scratch: http1::Scratch::default(),
         });
         tokio::task::spawn_local(idle::prune(Rc::clone(&connections)));
         tokio::task::spawn_local(idle::attend(Rc::clone(&connections)));
@@ -296,11 +275,10 @@ impl Connections {
             });
             return Ok(Opened::Http2(connection));
         }
-        let begun = http1::Connection::begin(connected.io).await;
-        begun.map(Opened::Http1).map_err(|error| self.connector.unreachable(&error.to_string()))
+        Ok(Opened::Http1(http1::Connection::new(connected.io, &self.scratch)))
     }
 
-    fn put(&self, connection: http1::Connection) {
+    pub(super) fn put(&self, connection: http1::Connection) {
         if self.admission.is_wanted() {
             // One that is not fit closes, and its place goes to who waits.
             let fit = Some(connection).filter(http1::Connection::is_fit);

@@ -1,13 +1,14 @@
-//! What hyper hands back.
+//! What comes back of a request that is not answered.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 
-use http::Method;
+use http::Request;
 use tokio::task::{LocalSet, yield_now};
 
 use super::*;
 use crate::forward::body::Limits;
+use crate::forward::http1::Length;
 use crate::forward::request_head::HeadWriter;
 use crate::forward::{Address, ForwardToken, Origin, Settings, StreamExpiry};
 
@@ -51,14 +52,15 @@ async fn a_request_that_meets_the_end_of_its_connection_comes_back_untouched() {
         let limits = Limits { idle: SECOND, min_rate: 0, max_size: None, response: SECOND };
         let exchange = Rc::new(Exchange::new(deadlines.deadline(), limits));
         let head = Rc::new(HeadWriter::new(&settings));
-        let post = || {
-            let body = RequestBody::empty(Rc::clone(&exchange), Rc::clone(&head));
-            Request::builder().method(Method::POST).uri("/").header("x-one", "1").body(body).unwrap()
+        let body = || RequestBody::empty(Rc::clone(&exchange), Rc::clone(&head));
+        let post = |head: &mut Vec<u8>| {
+            head.extend_from_slice(b"POST / HTTP/1.1\r\nhost: origin.test\r\ncontent-length: 0\r\n\r\n");
+            Ok(Length::Known(0))
         };
         let pool = Pool::new(&settings, &Places::new(2, 0), &deadlines);
         let Ok(Lease::Http1(mut lease)) = pool.lease(&exchange, false).await else { panic!("there is a place") };
         let (mut origin, _) = listener.accept().unwrap();
-        let (sent, ()) = tokio::join!(lease.send(post(), None), async { answer(&mut origin) });
+        let (sent, ()) = tokio::join!(lease.send(post, body(), None), async { answer(&mut origin) });
         assert_eq!(sent.map(|response| response.status().as_u16()).map_err(|failure| failure.error).ok(), Some(204));
         lease.end(&exchange);
 
@@ -66,7 +68,7 @@ async fn a_request_that_meets_the_end_of_its_connection_comes_back_untouched() {
         // After it was looked at.
         drop(origin);
         yield_now().await;
-        let Err(failure) = lease.send(post(), None).await else { panic!("nobody is there") };
+        let Err(failure) = lease.send(post, body(), None).await else { panic!("nobody is there") };
         assert!(failure.unsent.is_some() && failure.was_idle && !failure.has_answered);
         assert!(pool.take(false).is_none());
     };
@@ -102,10 +104,10 @@ async fn before_a_silent_origin(test: impl AsyncFnOnce(&Pool, &Rc<Exchange>, Req
 #[tokio::test]
 async fn a_connection_that_answers_no_ping_is_dead() {
     before_a_silent_origin(async |pool, exchange, get| {
-        let lease = pool.lease(exchange, false).await.unwrap();
+        let Ok(Lease::Http2(stream)) = pool.lease(exchange, false).await else { panic!("it is HTTP/2") };
         tokio::time::pause();
         let start = Instant::now();
-        let Err(failure) = lease.send(get, None).await else { panic!("nothing is said") };
+        let Err(failure) = stream.send(get, None).await else { panic!("nothing is said") };
         assert!(matches!(failure.error, Broken::Http2(error) if error.is_io()) && failure.unsent.is_none());
         assert!((20..=31).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
         assert!(pool.take(false).is_none());
@@ -116,10 +118,10 @@ async fn a_connection_that_answers_no_ping_is_dead() {
 #[tokio::test]
 async fn a_silent_connection_on_which_a_request_was_given_up_takes_no_other() {
     before_a_silent_origin(async |pool, exchange, get| {
-        let lease = pool.lease(exchange, false).await.unwrap();
+        let Ok(Lease::Http2(stream)) = pool.lease(exchange, false).await else { panic!("it is HTTP/2") };
         tokio::time::pause();
         tokio::select! {
-            _ = lease.send(get, None) => panic!("nothing is said"),
+            _ = stream.send(get, None) => panic!("nothing is said"),
             () = tokio::time::sleep(6 * SECOND) => {}
         }
         assert!(pool.take(false).is_none());

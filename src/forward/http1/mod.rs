@@ -1,0 +1,45 @@
+//! HTTP/1.1 to the origin: one request at a time on a connection (RFC 9112).
+//!
+//! Written and read here, where hyper is at every other end: a request that is forwarded has been taken apart already, and
+//! to build it up once more for a client library, which hands its halves from task to task, is a quarter of what a request
+//! costs. What is read of a response is what hyper reads, no more leniently.
+
+mod chunked;
+mod connection;
+mod decode;
+mod lease;
+mod response;
+mod upload;
+
+use std::io;
+
+pub(super) use self::connection::{Connection, Scratch};
+pub(super) use self::lease::Lease;
+pub(super) use self::upload::Length;
+use super::answer::Broken;
+
+/// Why an exchange ended early.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// Before anything came.
+    #[error("the connection was closed before a response")]
+    Closed,
+    /// In the middle of a message.
+    #[error("the connection was closed in the middle of a response")]
+    Incomplete,
+    /// What came is no HTTP/1.
+    #[error("not valid HTTP: {0}")]
+    Malformed(&'static str),
+    /// The request was not sent to its end.
+    #[error("the request was cut")]
+    Cut,
+}
+
+impl Error {
+    /// Whether something came that is no HTTP.
+    pub(super) const fn is_malformed(&self) -> bool {
+        matches!(self, Self::Malformed(_))
+    }
+}

@@ -1,0 +1,195 @@
+//! The head of a response (RFC 9112 §4 to §6).
+
+// Whatever arrives, no index is out of bounds here and no number too large.
+#![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
+use std::mem::MaybeUninit;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header};
+use hyper::ext::ReasonPhrase;
+
+use super::Error;
+
+/// As many as hyper takes.
+const MAX_FIELDS: usize = 100;
+
+/// The head of one response.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) response: Response<()>,
+    /// How its body ends.
+    pub(super) framing: Framing,
+    /// Whether the connection may be used again after it.
+    pub(super) persists: bool,
+}
+
+/// How a body ends (RFC 9112 §6.3).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Framing {
+    Length(u64),
+    Chunked,
+    /// With the connection.
+    Close,
+}
+
+/// The first head, if it is complete, and how long it is. `answers_head`: it is the answer to HEAD, which has no body.
+pub(super) fn parse(bytes: &[u8], answers_head: bool) -> Result<Option<(usize, Head)>, Error> {
+    let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+    let mut parsed = httparse::Response::new(&mut []);
+    let outcome = httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, bytes, &mut fields);
+    let httparse::Status::Complete(length) = outcome.map_err(|error| Error::Malformed(reason(error)))? else {
+        return Ok(None);
+    };
+    let version = if parsed.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
+    let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok());
+    let status = status.ok_or(Error::Malformed("its status is no number from 100 to 999"))?;
+    let mut response = Response::new(());
+    *response.status_mut() = status;
+    *response.version_mut() = version;
+    let phrase = parsed.reason.unwrap_or_default();
+    if !phrase.is_empty() && status.canonical_reason() != Some(phrase) {
+        // The server writes it as it came.
+        let phrase = ReasonPhrase::try_from(phrase.as_bytes()).map_err(|_| Error::Malformed("its reason phrase"))?;
+        response.extensions_mut().insert(phrase);
+    }
+    // One piece of memory for all values.
+    let whole = bytes.get(..length).map(Bytes::copy_from_slice).unwrap_or_default();
+    let headers = response.headers_mut();
+    headers.reserve(parsed.headers.len());
+    for field in &*parsed.headers {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Error::Malformed("a field's name"))?;
+        let value = HeaderValue::from_maybe_shared(part(&whole, bytes, field.value));
+        headers.append(name, value.map_err(|_| Error::Malformed("a field's value"))?);
+    }
+    let framing = framing(status, version, headers, answers_head)?;
+    let persists = framing != Framing::Close && persists(version, headers);
+    Ok(Some((length, Head { response, framing, persists })))
+}
+
+/// The bytes of `field`, which stands in `bytes`, of which `whole` is a copy.
+fn part(whole: &Bytes, bytes: &[u8], field: &[u8]) -> Bytes {
+    let start = field.as_ptr().addr().saturating_sub(bytes.as_ptr().addr()).min(whole.len());
+    whole.slice(start..start.saturating_add(field.len()).min(whole.len()))
+}
+
+const fn reason(error: httparse::Error) -> &'static str {
+    match error {
+        httparse::Error::HeaderName => "a field's name",
+        httparse::Error::HeaderValue => "a field's value",
+        httparse::Error::NewLine => "the end of a line",
+        httparse::Error::Status => "its status",
+        httparse::Error::Token => "a token",
+        httparse::Error::TooManyHeaders => "more than 100 fields",
+        httparse::Error::Version => "its version",
+    }
+}
+
+/// What contradicts itself is refused with its reason by whoever looks at the whole head; until then no byte of a body is
+/// believed.
+fn framing(status: StatusCode, version: Version, headers: &HeaderMap, answers_head: bool) -> Result<Framing, Error> {
+    if status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) || answers_head
+    {
+        return Ok(Framing::Length(0));
+    }
+    if let Some(coding) = headers.get(header::TRANSFER_ENCODING) {
+        if version == Version::HTTP_10 {
+            return Err(Error::Malformed("HTTP/1.0 has no transfer codings"));
+        }
+        let is_chunked = coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+        return Ok(if is_chunked { Framing::Chunked } else { Framing::Close });
+    }
+    let Some(length) = headers.get(header::CONTENT_LENGTH) else { return Ok(Framing::Close) };
+    let length = length.to_str().ok().and_then(|length| length.parse().ok());
+    length.map(Framing::Length).ok_or(Error::Malformed("its length is no number"))
+}
+
+/// RFC 9112 §9.3.
+fn persists(version: Version, headers: &HeaderMap) -> bool {
+    let has = |option: &str| {
+        let fields = headers.get_all(header::CONNECTION).iter();
+        fields.filter_map(|field| field.to_str().ok()).any(|field| {
+            let mut options = field.split(',');
+            options.any(|given| given.trim().eq_ignore_ascii_case(option))
+        })
+    };
+    if version == Version::HTTP_11 { !has("close") } else { has("keep-alive") && !has("close") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(text: &str, answers_head: bool) -> Result<(Framing, bool), Error> {
+        for end in 0..text.len() {
+            assert!(matches!(parse(&text.as_bytes()[..end], answers_head), Ok(None) | Err(_)), "{end} of {text:?}");
+        }
+        let with_more = [text.as_bytes(), b"more"].concat();
+        let (length, head) = parse(&with_more, answers_head)?.expect("it is complete");
+        assert_eq!(length, text.len());
+        Ok((head.framing, head.persists))
+    }
+
+    #[test]
+    fn a_body_ends_as_rfc_9112_says_and_the_connection_with_it_or_not() {
+        use Framing::{Chunked, Close, Length};
+        for (status, fields, expected) in [
+            ("1.1 200 OK", "Content-Length: 5\r\n", (Length(5), true)),
+            ("1.1 200 OK", "content-length:0\r\n", (Length(0), true)),
+            ("1.1 200 OK", "Transfer-Encoding: chunked\r\n", (Chunked, true)),
+            ("1.1 200 OK", "Transfer-Encoding: Chunked\r\nConnection: x, Close\r\n", (Chunked, false)),
+            ("1.1 200 OK", "Transfer-Encoding: gzip\r\n", (Close, false)),
+            ("1.1 200 OK", "Transfer-Encoding: gzip, chunked\r\n", (Close, false)),
+            ("1.1 200 OK", "", (Close, false)),
+            ("1.1 200 OK", "Content-Length: 5\r\nConnection: close\r\n", (Length(5), false)),
+            ("1.1 200 OK", "Content-Length: 5\r\nConnection: keep-alive\r\n", (Length(5), true)),
+            ("1.0 200 OK", "Content-Length: 5\r\n", (Length(5), false)),
+            ("1.0 200 OK", "Content-Length: 5\r\nConnection: Keep-Alive\r\n", (Length(5), true)),
+            ("1.0 200 OK", "Content-Length: 5\r\nConnection: keep-alive\r\nConnection: close\r\n", (Length(5), false)),
+            ("1.1 204 No Content", "Content-Length: 5\r\n", (Length(0), true)),
+            ("1.1 304 Not Modified", "Transfer-Encoding: chunked\r\n", (Length(0), true)),
+            ("1.1 103 Early Hints", "", (Length(0), true)),
+            ("1.1 200", "Content-Length: 18446744073709551615\r\n", (Length(u64::MAX), true)),
+        ] {
+            let text = format!("HTTP/{status}\r\n{fields}\r\n");
+            assert_eq!(head(&text, false).unwrap(), expected, "{text:?}");
+            assert_eq!(head(&text, true).unwrap().0, Length(0), "in answer to HEAD: {text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_head_is_refused() {
+        for text in [
+            "HTTP/1.1 200 OK\r\nContent-Length: five\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551616\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+            "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "HTTP/1.1 099 Low\r\n\r\n",
+            "HTTP/2.0 200 OK\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nName : space\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nA: 1\r\n folded\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nA: a\0b\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nA: a\rb\r\n\r\n",
+            "HTTP/1.1 200 OK\r\n: nameless\r\n\r\n",
+            "SSH-2.0-OpenSSH_9.2\r\n\r\n",
+            "<html>\r\n\r\n",
+        ] {
+            assert!(matches!(head(text, false), Err(Error::Malformed(_))), "{text:?}");
+        }
+        let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(101));
+        assert!(matches!(parse(many.as_bytes(), false), Err(Error::Malformed(_))));
+    }
+
+    #[test]
+    fn fields_and_the_reason_are_what_came() {
+        let text =
+            "HTTP/1.1 200 Fine by me\r\nA: 1\r\nSet-Cookie: a=1\r\nx:\r\nB: \u{e9}t\u{e9}  \r\nset-cookie: b=2\r\n\r\n";
+        let (_, Head { response, .. }) = parse(text.as_bytes(), false).unwrap().unwrap();
+        let all = |name| response.headers().get_all(name).iter().map(HeaderValue::as_bytes).collect::<Vec<_>>();
+        assert_eq!(all("set-cookie"), [b"a=1", b"b=2"]);
+        assert_eq!((all("a"), all("x"), all("b")), (vec![&b"1"[..]], vec![&b""[..]], vec!["\u{e9}t\u{e9}".as_bytes()]));
+        assert_eq!(response.extensions().get::<ReasonPhrase>().unwrap().as_bytes(), b"Fine by me");
+        let (_, Head { response, .. }) = parse(b"HTTP/1.1 404 Not Found\r\n\r\n", false).unwrap().unwrap();
+        assert!(response.extensions().get::<ReasonPhrase>().is_none());
+    }
+}
