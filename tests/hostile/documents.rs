@@ -36,6 +36,19 @@ fn every_advisory_is_held_by_a_test_or_says_why_it_cannot_apply() {
 }
 
 #[test]
+fn every_advisory_that_a_case_names_stands_in_the_list() {
+    let text = fs::read_to_string(ADVISORIES).unwrap();
+    let listed: BTreeSet<_> = text.split([' ', ',', '|']).filter(|word| is_advisory(word)).collect();
+    let named: BTreeSet<_> = tables().into_iter().flat_map(|(_, cases)| cases).map(|(_, source)| source).collect();
+    let missing: Vec<_> = named.into_iter().filter(|source| is_advisory(source) && !listed.contains(source)).collect();
+    assert!(missing.is_empty(), "{ADVISORIES} lacks {missing:#?}");
+}
+
+fn is_advisory(word: &str) -> bool {
+    word.starts_with("CVE-") || word.starts_with("GHSA-")
+}
+
+#[test]
 fn every_promise_names_its_test() {
     let text = fs::read_to_string("SECURITY.md").unwrap();
     let promises = text.split("## Promises").nth(1).unwrap().split("\n## ").next().unwrap();

@@ -28,7 +28,7 @@ const KEYS: &[KeyCase] = &[
     ("alg of another curve", "RFC 7517 §4.4", "ES256", r#"{"alg":"ES384"}"#, "unknown_key"),
     ("alg of another type", "CVE-2026-22817", "ES256", r#"{"alg":"RS256"}"#, "unknown_key"),
     ("alg HS256", "CVE-2026-44699", "RS256", r#"{"alg":"HS256"}"#, "unknown_key"),
-    ("alg none", "CVE-2015-9235", "ES256", r#"{"alg":"none"}"#, "unknown_key"),
+    ("alg none", "RFC 7518 §3.6", "ES256", r#"{"alg":"none"}"#, "unknown_key"),
     ("alg of encryption", "RFC 7518 §4.3", "RS256", r#"{"alg":"RSA-OAEP-256"}"#, "unknown_key"),
     ("alg in small letters", "RFC 7517 §4.4", "ES256", r#"{"alg":"es256"}"#, "unknown_key"),
     ("alg is a number", "RFC 7517 §4.4", "ES256", r#"{"alg":256}"#, "unknown_key"),

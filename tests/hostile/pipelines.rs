@@ -99,7 +99,7 @@ const CASES: &[Case] = &[
     ),
     (
         "an upgrade without a token",
-        "CVE-2024-45809",
+        "RFC 9110 §7.8",
         "GET /1 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\nGET /2 HTTP/1.1\r\nHost: x\r\n\r\n",
         &["token_missing", "token_missing"],
         &[],

@@ -64,7 +64,7 @@ const CUT: &[Case] = &[
     ("a chunk with bare LF", "smuggling: TERM", "5\nhello\r\n0\r\n\r\n"),
     ("a chunk longer than said", "smuggling: SPILL", "2\r\nhello\r\n0\r\n\r\n"),
     ("a chunk of no size", "RFC 9112 §7.1", "\r\nhello\r\n0\r\n\r\n"),
-    ("a chunk beyond 64 bits", "CVE-2013-2028", "fffffffffffffffff\r\nhello\r\n0\r\n\r\n"),
+    ("a chunk beyond 64 bits", "CVE-2013-2070", "fffffffffffffffff\r\nhello\r\n0\r\n\r\n"),
     ("a chunk with a minus", "CWE-190", "-1\r\nhello\r\n0\r\n\r\n"),
     ("rubbish in place of a chunk", "RFC 9112 §7.1", "<html>\r\n\r\n"),
 ];
