@@ -14,6 +14,11 @@ const A2_SIGNATURE: &str = "cC4hiUPoj9Eetdgtv3hF80EGrhuB__dzERat0XF9g2VtQgr9PJbu
 
 const A3_SIGNATURE: &str = "DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q";
 
+/// RFC 7520 §4: "It\u{2019}s a dangerous business, Frodo, going out your door. …"
+const FRODO: &str = "SXTigJlzIGEgZGFuZ2Vyb3VzIGJ1c2luZXNzLCBGcm9kbywgZ29pbmcgb3V0IHlvdXIgZG9vci4gWW91IHN0ZXAgb250byB0\
+    aGUgcm9hZCwgYW5kIGlmIHlvdSBkb24ndCBrZWVwIHlvdXIgZmVldCwgdGhlcmXigJlzIG5vIGtub3dpbmcgd2hlcmUgeW91IG1pZ2h0IGJlIHN3Z\
+    XB0IG9mZiB0by4";
+
 fn a2_key() -> Value {
     json!({"kty": "RSA", "e": "AQAB", "n": "ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJ\
         rcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5re\
@@ -56,6 +61,33 @@ fn what_no_key_of_an_issuer_can_have_signed_is_refused_as_it_is_read() {
         (format!("eyJhbGciOiJub25lIn0.{PAYLOAD}."), "algorithm_not_allowed"),
         // RFC 7515 appendix A.4: the payload is the word "Payload".
         (format!("eyJhbGciOiJFUzUxMiJ9.UGF5bG9hZA.{A3_SIGNATURE}"), "malformed_token"),
+        // RFC 7520 §4.4.
+        (
+            format!(
+                "eyJhbGciOiJIUzI1NiIsImtpZCI6IjAxOGMwYWU1LTRkOWItNDcxYi1iZmQ2LWVlZjMxNGJjNzAzNyJ9.{FRODO}.\
+                 s0h6KThzkfBBBkLspW1h84VsJZFTsPPqMDA7g1Md7p0"
+            ),
+            "algorithm_not_allowed",
+        ),
+        // RFC 7520 §4.5: the payload is elsewhere.
+        (
+            "eyJhbGciOiJIUzI1NiIsImtpZCI6IjAxOGMwYWU1LTRkOWItNDcxYi1iZmQ2LWVlZjMxNGJjNzAzNyJ9..s0h6KThzkfBBBkLspW1h84V\
+             sJZFTsPPqMDA7g1Md7p0"
+                .to_owned(),
+            "malformed_token",
+        ),
+        // RFC 7797 §4.2: `{"alg":"HS256","b64":false,"crit":["b64"]}`.
+        (
+            "eyJhbGciOiJIUzI1NiIsImI2NCI6ZmFsc2UsImNyaXQiOlsiYjY0Il19..A5dxf2s96_n5FLueVuW1Z_vh161FwXZC4YLPff6dmDY"
+                .to_owned(),
+            "malformed_token",
+        ),
+        // The same with its payload, in letters that could be base64url.
+        (
+            "eyJhbGciOiJIUzI1NiIsImI2NCI6ZmFsc2UsImNyaXQiOlsiYjY0Il19.eyJh.A5dxf2s96_n5FLueVuW1Z_vh161FwXZC4YLPff6dmDY"
+                .to_owned(),
+            "unsupported_critical",
+        ),
         // RFC 7515 appendix E: `{"alg":"none", "crit":["http://example.invalid/UNDEFINED"], …}`.
         (
             "eyJhbGciOiJub25lIiwNCiAiY3JpdCI6WyJodHRwOi8vZXhhbXBsZS5jb20vVU5ERUZJTkVEIl0sDQogImh0dHA6Ly9leGFtcGxlLmNv\

@@ -117,14 +117,16 @@ impl VerificationKey {
 
     /// Verifies a token's signature: the only way to a [`ClaimsSet`].
     pub fn verify(&self, jws: &CompactJws<'_>) -> Result<ClaimsSet, Denial> {
-        let algorithm = jws.header().alg();
+        self.verify_signature(jws.header().alg(), jws.signing_input(), jws.signature())?;
+        Ok(ClaimsSet::of(jws))
+    }
+
+    pub(super) fn verify_signature(&self, algorithm: Algorithm, input: &[u8], signature: &[u8]) -> Result<(), Denial> {
         let Some((_, key)) = self.parsed.iter().find(|(permitted, _)| *permitted == algorithm) else {
             return Err(Denial::AlgorithmNotAllowed(format!("{algorithm}, the key is for {}", self.algorithms).into()));
         };
-        match key.verify_sig(jws.signing_input(), jws.signature()) {
-            Ok(()) => Ok(ClaimsSet::of(jws)),
-            Err(_) => Err(Denial::InvalidSignature(format!("{algorithm} with {self}").into())),
-        }
+        let flaw = |_| Denial::InvalidSignature(format!("{algorithm} with {self}").into());
+        key.verify_sig(input, signature).map_err(flaw)
     }
 
     fn from_members(members: Result<Members<'_>, Flaw>, allowed: AlgorithmSet) -> Result<Self, UnusableKey> {

@@ -3,6 +3,7 @@
 mod attacks;
 mod keys;
 mod tokens;
+mod vectors;
 
 use std::sync::LazyLock;
 
