@@ -2,6 +2,7 @@
 //! no other.
 
 use crate::support::http2::{Frames, Http2, USUAL, fields_block, frame, get};
+use crate::support::origin::is_pattern;
 use crate::support::{House, Reply};
 
 const TIMES: usize = 200_000;
@@ -122,4 +123,28 @@ async fn a_list_of_fields_that_grows_when_it_is_read_is_not_kept() {
     let goaway = client.next_of(7).await.unwrap();
     assert_eq!(goaway.payload[4..8], 11_u32.to_be_bytes());
     assert!(house.origin.received().is_empty());
+}
+
+/// As Go's client makes it: for each 4 KiB that are read, of the stream and of the connection.
+#[tokio::test]
+async fn room_that_is_made_for_what_was_read_is_no_flood() {
+    const LENGTH: usize = 32 * 1024 * 1024;
+    let house = House::start(&["--skip-auth-route", "/*"]).await;
+    house.origin.reply(Reply::pattern(LENGTH as u64));
+    let mut client = Frames::connect(house.gate.addr()).await;
+    client.send(&frame(1, 0x5, 1, &fields_block(&USUAL))).await;
+    let mut received = 0;
+    while received < LENGTH {
+        let data = client.next().await.unwrap();
+        assert_ne!(data.kind, 7, "GOAWAY after {received} bytes");
+        if data.kind != 0 {
+            continue;
+        }
+        assert!(is_pattern(received as u64, &data.payload));
+        received += data.payload.len();
+        for read in data.payload.chunks(4096) {
+            let room = u32::try_from(read.len()).unwrap().to_be_bytes();
+            client.send(&[frame(8, 0, 0, &room), frame(8, 0, 1, &room)].concat()).await;
+        }
+    }
 }

@@ -20,6 +20,9 @@ const MILLIS_PER_ONE: u64 = 2;
 const ANSWER: u64 = 5;
 /// What a frame of a body earns, in either direction: clients measure with a `PING` for each, or make room.
 const BODY: u64 = 2;
+/// For so many bytes of an answer a client may make room once more. Go's does so for each 4 KiB that are read, for the
+/// stream and for the connection.
+const ROOM: u64 = 2048;
 /// What a stream costs that is reset before its answer has ended, by the client or for what it did.
 const RESET: u64 = 5;
 /// What `SETTINGS` cost: they concern every stream.
@@ -155,7 +158,7 @@ impl Frames {
                     self.earn(ANSWER);
                 }
                 if frame.kind == Kind::Data && frame.length > 0 {
-                    self.earn(BODY);
+                    self.earn(BODY + frame.length as u64 / ROOM);
                 }
             }
             Kind::Reset => {
