@@ -346,3 +346,17 @@ async fn a_client_that_goes_away_cancels_its_requests() {
     client.go_away();
     eventually("the requests are cancelled", async || house.origin.abandoned() == 3).await;
 }
+
+/// Which HTTP/1.1 has in one field (RFC 9113 §8.2.3).
+#[tokio::test]
+async fn as_many_cookies_pass_as_over_http_1_1() {
+    let house = House::start(&["--skip-auth-route", "/*"]).await;
+    let mut client = Http2::connect(house.gate.addr()).await;
+    let cookies: Vec<_> = (0..180).map(|number| format!("cookie-{number}=value")).collect();
+    let mut request = get("/", None);
+    for cookie in &cookies {
+        request.headers_mut().append("cookie", cookie.parse().unwrap());
+    }
+    assert_eq!(client.exchange(request).await.status, 200);
+    assert_eq!(house.origin.only().header("cookie"), Some(&*cookies.join("; ")));
+}

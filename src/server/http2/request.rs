@@ -10,9 +10,6 @@ use crate::denial::Denial;
 
 /// Refuses what can be read in two ways, and joins the cookies.
 pub(super) fn normalise<B>(request: &mut Request<B>) -> Result<(), Denial> {
-    if request.headers().len() > MAX_FIELDS {
-        return Err(Denial::HeadersTooLarge(format!("more than {MAX_FIELDS} header fields").into()));
-    }
     check_target(request)?;
     check_host(request)?;
     for value in request.headers().values() {
@@ -20,6 +17,10 @@ pub(super) fn normalise<B>(request: &mut Request<B>) -> Result<(), Denial> {
     }
     check_length(request.headers())?;
     join_cookies(request.headers_mut());
+    // Browsers send each cookie in a field of its own, where HTTP/1.1 has one for all.
+    if request.headers().len() > MAX_FIELDS {
+        return Err(Denial::HeadersTooLarge(format!("more than {MAX_FIELDS} header fields").into()));
+    }
     Ok(())
 }
 
