@@ -289,3 +289,18 @@ async fn a_head_of_a_response_that_is_too_large_is_a_502() {
     let response = client::get(house.gate.addr(), "/", Some(&house.token())).await;
     assert_eq!((response.status, &*response.denial().reason), (502, "upstream_protocol"));
 }
+
+/// There is no 101 in HTTP/2 (RFC 9113 §8.6); in HTTP/1.1 it would be the end of HTTP.
+#[tokio::test]
+async fn a_101_is_not_passed_on_as_an_interim_response() {
+    let origin = RawOrigin::start(&[], |received| {
+        // `:status`, the eighth of the static table of HPACK, as a literal.
+        let switching = frame(HEADERS, END_HEADERS, received.stream, b"\x08\x03101");
+        (received.kind == HEADERS).then(|| [switching, ok(received.stream)].concat())
+    })
+    .await;
+    let (gate, token) = before(&origin, &[]).await;
+    let mut client = Client::connect(gate.addr()).await;
+    client.send(request("GET", "/", Some(&token), "")).await;
+    assert_eq!(client.next_status().await, 200);
+}

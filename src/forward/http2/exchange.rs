@@ -77,11 +77,12 @@ impl Stream {
     }
 }
 
-/// Passes on interim responses (RFC 9110 §15.2), but what was asked for here.
+/// Passes on interim responses (RFC 9110 §15.2), but what was asked for here, and what is none in HTTP/2 (RFC 9113 §8.6) and
+/// would end HTTP for the client.
 fn tell(response: &mut ResponseFuture, client: &Interim, cx: &mut Context<'_>) {
     while let Poll::Ready(Some(Ok(interim))) = response.poll_informational(cx) {
         let (mut head, ()) = interim.into_parts();
-        if head.status != StatusCode::CONTINUE {
+        if !matches!(head.status, StatusCode::CONTINUE | StatusCode::SWITCHING_PROTOCOLS) {
             filter_interim(&mut head.headers);
             client.push(head.status, &head.headers);
         }
