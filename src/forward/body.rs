@@ -101,7 +101,7 @@ impl RequestBody {
         let waiting = self.idle.get_or_insert_with(|| {
             Box::new(Waiting { deadline: self.exchange.deadline().another(), pace: Pace::new(now) })
         });
-        if self.exchange.is_answered_call() {
+        if self.exchange.is_being_answered() {
             // It is the response that stands still, or not.
             waiting.pace.receive(now);
         }
@@ -242,6 +242,7 @@ impl ResponseBody {
     }
 
     fn complete(&mut self) {
+        self.exchange.ended();
         self.inner.complete(&self.exchange);
     }
 

@@ -58,6 +58,8 @@ struct Call {
     moved: Cell<Instant>,
     /// The response has begun: it has the limits from here on.
     is_answered: Cell<bool>,
+    /// And has ended: what is left of the request has them again.
+    has_ended: Cell<bool>,
 }
 
 impl Exchange {
@@ -67,7 +69,12 @@ impl Exchange {
 
     /// One that is a gRPC call.
     pub(super) fn call(deadline: Deadline, limits: Limits, ends: Option<Ends>) -> Self {
-        let call = Box::new(Call { ends, moved: Cell::new(Instant::now()), is_answered: Cell::new(false) });
+        let call = Box::new(Call {
+            ends,
+            moved: Cell::new(Instant::now()),
+            is_answered: Cell::new(false),
+            has_ended: Cell::new(false),
+        });
         let exchange = Self { call: Some(call), ..Self::new(deadline, grpc::limits(limits)) };
         if let Some(ends) = ends {
             exchange.deadline.arm(ends.at);
@@ -129,9 +136,16 @@ impl Exchange {
         }
     }
 
-    /// Whether it is a call whose response has begun.
-    pub(super) fn is_answered_call(&self) -> bool {
-        self.call.as_ref().is_some_and(|call| call.is_answered.get())
+    /// The response is complete.
+    pub(super) fn ended(&self) {
+        if let Some(call) = &self.call {
+            call.has_ended.set(true);
+        }
+    }
+
+    /// Whether it is a call whose response has begun and not ended.
+    pub(super) fn is_being_answered(&self) -> bool {
+        self.call.as_ref().is_some_and(|call| call.is_answered.get() && !call.has_ended.get())
     }
 
     /// When a call without a response ends.

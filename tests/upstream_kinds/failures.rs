@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use h2::Reason;
 
 use super::House2;
-use super::raw::{self, DATA, END_HEADERS, HEADERS, RawOrigin, STATUS_200, frame, go_away, ok, reset};
+use super::raw::{self, DATA, END_HEADERS, HEADERS, RST_STREAM, RawOrigin, STATUS_200, frame, go_away, ok, reset};
 use crate::support::client::request;
-use crate::support::{Client, Gate, Http2Reply, Issuer, client, eventually};
+use crate::support::http2::{Http2, post as post_over_http2};
+use crate::support::{Client, Gate, Http2Reply, Issuer, client, eventually, patiently};
 
 /// A gate before a raw origin.
 async fn before(origin: &RawOrigin, flags: &[&str]) -> (Gate, String) {
@@ -303,4 +304,19 @@ async fn a_101_is_not_passed_on_as_an_interim_response() {
     let mut client = Client::connect(gate.addr()).await;
     client.send(request("GET", "/", Some(&token), "")).await;
     assert_eq!(client.next_status().await, 200);
+}
+
+/// The origin has said all that it will, and the client goes on asking, or not even that.
+#[tokio::test]
+async fn a_request_that_stands_still_behind_its_answer_is_given_up() {
+    for content_type in ["text/plain", "application/grpc"] {
+        let origin = RawOrigin::start(&[], |received| (received.kind == HEADERS).then(|| ok(received.stream))).await;
+        let (gate, token) = before(&origin, &["--stream-idle-timeout", "300ms"]).await;
+        let mut client = Http2::connect(gate.addr()).await;
+        let mut request = post_over_http2("/", Some(&token));
+        request.headers_mut().insert("content-type", content_type.parse().unwrap());
+        let (response, _open) = client.begin(request, false).await;
+        assert_eq!(patiently("a response", response).await.unwrap().status(), 200);
+        eventually(&format!("it is reset: {content_type}"), async || !origin.frames(RST_STREAM).is_empty()).await;
+    }
 }
