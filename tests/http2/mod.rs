@@ -2,4 +2,5 @@
 
 mod floods;
 mod limits;
+mod refusals;
 mod requests;

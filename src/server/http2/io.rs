@@ -66,6 +66,8 @@ impl hyper::rt::Write for Http2Io {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().connection.poll_shutdown(cx)
+        let this = self.get_mut();
+        this.streams.shut();
+        this.connection.poll_shutdown(cx)
     }
 }

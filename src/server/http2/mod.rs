@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
@@ -70,11 +70,15 @@ pub(super) async fn serve<H: Handler>(
             http.as_mut().graceful_shutdown();
         }
         loop {
-            if let Poll::Ready(ended) = http.as_mut().poll(cx) {
-                if let Err(error) = ended {
+            match http.as_mut().poll(cx) {
+                // So hyper ends what it has with a CONNECT that has a length: the connection goes on with the others.
+                Poll::Ready(Ok(())) if !streams.are_shut() => continue,
+                Poll::Ready(Ok(())) => return Poll::Ready(()),
+                Poll::Ready(Err(error)) => {
                     tracing::debug!(error = %ErrorChain(&error), "connection ended");
+                    return Poll::Ready(());
                 }
-                return Poll::Ready(());
+                Poll::Pending => {}
             }
             // What they have written, and new ones, are the connection's to see to.
             if !streams.poll(cx) {
@@ -127,6 +131,7 @@ async fn answer<H: Handler>(
     streams: Streams,
 ) -> Result<Response<Tracked<H::Body>>, Infallible> {
     let upgrade = tunnel::take_upgrade(&mut request);
+    let is_head = request.method() == Method::HEAD;
     let mut response = match request::normalise(&mut request) {
         Ok(()) => worker.handler.handle(request, &peer, None).await,
         Err(denial) => worker.handler.refuse(denial, &peer),
@@ -136,5 +141,5 @@ async fn answer<H: Handler>(
     {
         streams.spawn(tunnel::serve::<H>(tunnel, upgrade, Rc::clone(&worker.drain), exchange.another()));
     }
-    Ok(response.map(|body| exchange.track(body)))
+    Ok(response.map(|body| exchange.track(body, is_head)))
 }

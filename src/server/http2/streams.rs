@@ -39,6 +39,8 @@ struct State {
     /// How many requests are being answered.
     exchanges: Cell<usize>,
     has_begun: Cell<bool>,
+    /// Nothing more will be written.
+    is_shut: Cell<bool>,
     is_write_stalled: Cell<bool>,
     must_hurry: Cell<bool>,
     waiting_for: Cell<Awaited>,
@@ -80,6 +82,7 @@ impl Streams {
             connection,
             exchanges: Cell::new(0),
             has_begun: Cell::new(false),
+            is_shut: Cell::new(false),
             is_write_stalled: Cell::new(false),
             must_hurry: Cell::new(false),
             waiting_for: Cell::new(Awaited::First),
@@ -138,6 +141,16 @@ impl Streams {
         }
         self.0.is_write_stalled.set(written.is_pending());
         self.0.settle(has_body);
+    }
+
+    /// The connection is being shut down.
+    pub(super) fn shut(&self) {
+        self.0.is_shut.set(true);
+    }
+
+    /// Whether it is, or has been.
+    pub(super) fn are_shut(&self) -> bool {
+        self.0.is_shut.get()
     }
 
     /// Says why the connection ends, if that can be said: hyper would not.
@@ -257,9 +270,9 @@ impl Exchange {
         Self { state: Rc::clone(&self.state), stall: Rc::clone(&self.stall) }
     }
 
-    /// The answer's body, whose end is the exchange's.
-    pub(super) fn track<B>(self, body: B) -> Tracked<B> {
-        Tracked { body, exchange: self }
+    /// The answer's body, whose end is the exchange's; `is_silent` where none of it is sent.
+    pub(super) fn track<B>(self, body: B, is_silent: bool) -> Tracked<B> {
+        Tracked { body, exchange: self, is_silent }
     }
 }
 
@@ -276,6 +289,7 @@ pin_project_lite::pin_project! {
         #[pin]
         body: B,
         exchange: Exchange,
+        is_silent: bool,
     }
 }
 
@@ -284,8 +298,14 @@ impl<B: Body<Data = Bytes>> Body for Tracked<B> {
     type Error = B::Error;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let this = self.project();
-        let polled = this.body.poll_frame(cx);
+        let mut this = self.project();
+        let polled = loop {
+            match this.body.as_mut().poll_frame(cx) {
+                // hyper would send it in answer to HEAD, too (RFC 9110 §9.3.2).
+                Poll::Ready(Some(Ok(_))) if *this.is_silent => {}
+                polled => break polled,
+            }
+        };
         let exchange: &Exchange = this.exchange;
         match polled {
             // Asked for again once the client has made room.

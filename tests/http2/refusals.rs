@@ -1,0 +1,45 @@
+//! What is refused is refused as over HTTP/1.1, and costs nobody else anything.
+
+use http::Request;
+
+use crate::support::http2::{Frames, Http2, USUAL, fields_block, frame, get, whole};
+use crate::support::{Client, House, Reply, client};
+
+/// RFC 9110 §9.3.2.
+#[tokio::test]
+async fn a_refusal_of_head_has_a_length_and_no_body() {
+    let house = House::start(&[]).await;
+    let mut client = Frames::connect(house.gate.addr()).await;
+    let fields = USUAL.map(|field| if field.0 == ":method" { (":method", "HEAD") } else { field });
+    client.send(&frame(1, 0x5, 1, &fields_block(&fields))).await;
+    let mut answer = client.next_of(1).await.unwrap();
+    while answer.flags & 1 == 0 {
+        answer = client.next().await.unwrap();
+        assert_eq!((answer.kind, answer.payload.len()), (0, 0));
+    }
+    let head = Request::head("http://gate.test/").body(()).unwrap();
+    let response = Http2::connect(house.gate.addr()).await.exchange(head).await;
+    let mut old = Client::connect(house.gate.addr()).await;
+    old.send(client::request("HEAD", "/", None, "")).await;
+    let length = old.response_head().await.header("content-length").map(str::to_owned);
+    assert_eq!((response.status, response.header("content-length")), (401, length.as_deref()));
+    assert!(response.body.is_empty() && length.is_some());
+}
+
+/// hyper would end the whole connection.
+#[tokio::test]
+async fn a_connect_with_a_length_ends_its_stream_alone() {
+    let house = House::start(&[]).await;
+    house.origin.reply(Reply::ok("late").held());
+    let mut client = Http2::connect(house.gate.addr()).await;
+    let (held, _) = client.begin(get("/", Some(&house.issuer.token().sign())), true).await;
+    house.origin.has_begun(1).await;
+    for _ in 0..3 {
+        let connect = Request::connect("gate.test:80").header("content-length", "5").body(()).unwrap();
+        let (refused, _body) = client.begin(connect, false).await;
+        assert!(whole(refused).await.unwrap_err().is_reset());
+    }
+    house.origin.release();
+    assert_eq!(whole(held).await.unwrap().text(), "late");
+    drop(client);
+}
