@@ -1,5 +1,9 @@
 //! Bodies of requests.
 
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
 use crate::support::{Client, House, Reply, client, eventually};
 
 fn post(token: &str, fields: &str) -> String {
@@ -155,4 +159,29 @@ async fn a_malformed_body_is_the_clients_fault_and_not_the_origins() {
     }
     eventually("no request went through", async || house.origin.open() == 0).await;
     assert!(house.origin.received().iter().all(|received| !received.is_complete));
+}
+
+#[tokio::test]
+async fn a_body_that_drips_is_refused_however_often_a_byte_comes() {
+    // 30 s are every body's; then a kilobyte in 10 s is the least.
+    let post = |house: &House| post(&house.issuer.token().sign(), "Content-Length: 1000000\r\n");
+    let house = House::start(&[]).await;
+    let (mut slow, mut steady) = (Client::connect(house.gate.addr()).await, Client::connect(house.gate.addr()).await);
+    slow.send(post(&house)).await;
+    steady.send(post(&house)).await;
+    let (start, mut sent) = (Instant::now(), 0);
+    while timeout(Duration::from_millis(250), slow.some_or_end()).await.is_err() {
+        assert!(start.elapsed() < Duration::from_secs(90), "it goes on for ever");
+        slow.try_send("x").await;
+        steady.send(vec![b'x'; 100]).await;
+        sent += 100;
+    }
+    let response = slow.response().await;
+    assert_eq!((response.status, &*response.denial().reason), (408, "request_timeout"));
+    assert!(slow.is_closed().await);
+    for _ in 0..100 {
+        steady.send(vec![b'x'; (1_000_000 - sent) / 100]).await;
+    }
+    steady.send(vec![b'x'; (1_000_000 - sent) % 100]).await;
+    assert_eq!(steady.response().await.status, 200, "one that is fast enough goes on");
 }
