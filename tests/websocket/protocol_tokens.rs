@@ -2,7 +2,7 @@
 
 use super::{HANDSHAKE, Sockets, field, switching};
 use crate::support::key::base64url;
-use crate::support::{Client, Response, client};
+use crate::support::{Client, House, Response, client};
 
 const PREFIX: &str = "base64url.bearer.authorization.k8s.io.";
 
@@ -49,6 +49,19 @@ async fn a_token_behind_a_name_is_taken_out_with_it() {
     assert_eq!(field(&head, "sec-websocket-protocol"), None);
     let response = answered(&mut client, &mut origin, "").await;
     assert_eq!((response.status, response.header("sec-websocket-protocol")), (101, Some("access_token")));
+}
+
+#[tokio::test]
+async fn a_token_is_taken_out_of_a_handshake_that_is_not_passed_on() {
+    let house = House::start(&["--token-websocket-protocol", "access_token"]).await;
+    let token = house.issuer.token().sign();
+    // The origin says which version it knows; a token is nothing to it.
+    let fields = format!("{}Sec-WebSocket-Protocol: access_token, {token}, chat\r\n", HANDSHAKE.replace("13", "8"));
+    let response = client::exchange(house.gate.addr(), client::request("GET", "/", None, &fields)).await;
+    let received = house.origin.last();
+    assert_eq!((response.status, received.header("upgrade")), (200, None));
+    assert_eq!(received.header("sec-websocket-protocol"), Some("chat"));
+    assert!(received.header("x-jwt-claims").is_some() && !received.head.contains(&token), "{}", received.head);
 }
 
 #[tokio::test]
