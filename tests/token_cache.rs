@@ -28,6 +28,19 @@ async fn a_retired_key_ends_the_tokens_that_are_remembered() {
 }
 
 #[tokio::test]
+async fn a_token_is_known_again_after_another_key_has_come() {
+    let house = House::start(&["--workers", "1"]).await;
+    let known = house.issuer.token().sign();
+    assert_eq!(house.verdict(&known).await, "passed");
+    house.issuer.rotate();
+    assert_eq!(house.verdict(&house.issuer.token().sign()).await, "passed", "this asks for the keys again");
+    for hits in [1.0, 2.0] {
+        assert_eq!(house.verdict(&known).await, "passed");
+        assert_eq!(count(&house, HITS).await, hits);
+    }
+}
+
+#[tokio::test]
 async fn a_token_in_use_is_known_again_after_more_tokens_than_fit() {
     const OTHERS: u32 = 400;
     let house = House::start(&["--workers", "1", "--token-cache-size", "64KiB"]).await;

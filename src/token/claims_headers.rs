@@ -150,6 +150,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::jose::tests::claims_set;
 
     #[test]
     fn json_becomes_ascii_without_changing_what_it_says() {
@@ -211,5 +212,21 @@ mod tests {
             let header = to_header("c", &value).ok();
             assert_eq!(header.as_ref().map(|header| header.to_str().unwrap()), expected, "{value}");
         }
+    }
+
+    #[test]
+    fn claims_may_take_their_budget_and_no_byte_more() {
+        let payload = r#"{"a":"1","b":"22","c":"333","d":"4444","e":"55555","f":"666666"}"#;
+        let claims = claims_set(payload);
+        let encode = |max_size| {
+            let claim_headers = vec![ClaimHeader { claim: "f".to_owned(), header: HeaderName::from_static("x-f") }];
+            let (header, format) = (HeaderName::from_static("x-claims"), ClaimsFormat::Json);
+            Settings { header, format, claim_headers, max_size }.encode(&claims)
+        };
+        let size = "x-claims".len() + payload.len() + "x-f".len() + "666666".len();
+        assert_eq!(encode(size).map(|headers| headers.len()), Ok(2));
+        // The log names the largest, as JSON with its quotes.
+        let largest = "f 8, e 7, d 6, c 5, b 4".into();
+        assert_eq!(encode(size - 1), Err(Denial::ClaimsTooLarge { size, limit: size - 1, largest }));
     }
 }

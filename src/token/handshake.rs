@@ -144,6 +144,9 @@ mod tests {
                 assert_eq!(read(PREFIX, &[&field]), (Ok("a.b.c".to_owned()), Some("x, y".to_owned())), "{field}");
             }
             assert_eq!(read(PREFIX, &["x", &entry, "y"]), (Ok("a.b.c".to_owned()), Some("x, y".to_owned())));
+            // RFC 9110 §5.6.1.2: empty elements are passed over.
+            let field = format!(",x, ,{entry},, y,");
+            assert_eq!(read(PREFIX, &[&field]), (Ok("a.b.c".to_owned()), Some("x, y".to_owned())));
             assert_eq!(read(PREFIX, &[&entry]), (Ok("a.b.c".to_owned()), None));
         }
         for field in ["access_token, a.b.c, x, y", "x, access_token,a.b.c, y", "x, y, access_token, a.b.c"] {

@@ -61,6 +61,7 @@ fn a_key_permits_what_fits_its_type_and_its_alg() {
         ("RSA without alg", changed(&RSA, &json!({})), rsa),
         ("RSA for signatures", changed(&RSA, &json!({"use": "sig", "key_ops": ["verify"]})), rsa),
         ("RSA with alg", changed(&RSA, &json!({"alg": "PS384"})), "PS384"),
+        ("RSA with an exponent of 32 bits", changed(&RSA, &json!({"e": encode([255; 4])})), rsa),
         ("P-256", changed(&P256, &json!({})), "ES256"),
         ("P-384", changed(&P384, &json!({"alg": "ES384"})), "ES384"),
         ("P-521", changed(&P521, &json!({})), "ES512"),
@@ -195,7 +196,10 @@ fn what_is_no_jwk_set_is_refused_as_a_whole() {
         let error = JwkSet::parse(json, AlgorithmSet::ALL).unwrap_err().to_string();
         assert!(error.starts_with(expected) && !error.contains("secret"), "{name}: {error}");
     }
-    assert_eq!(JwkSet::parse(br#"{"keys":[]}"#, AlgorithmSet::ALL).unwrap().usable.len(), 0);
+    for count in [0, MAX_KEYS] {
+        let set = key_set(&vec![P256.jwk.clone(); count]);
+        assert_eq!((set.usable.len(), set.unusable.len()), (count, 0));
+    }
 }
 
 #[test]
