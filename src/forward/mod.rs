@@ -41,6 +41,7 @@ use self::body::{Cut, Exchange, Limits, RequestBody};
 pub use self::body::{ResponseBody, ResponseCut};
 pub use self::expiry::StreamExpiry;
 use self::grpc::{Ends, Why};
+use self::http2::Stream;
 pub use self::origin::{Address, Origin, Protocol};
 pub use self::places::{Places, Usage};
 pub use self::pool::PoolCounters;
@@ -312,7 +313,18 @@ impl Upstream {
                 // Boxed, so that a request with a pooled connection does not carry the state of connecting.
                 None => Box::pin(self.pool.lease(exchange, needs_http1)).await?,
             };
-            match self.send_on(lease, outbound, body).await {
+            let sent = match lease {
+                Lease::Http1(mut lease) => match self.begin_http1(&mut lease, outbound, body) {
+                    Ok(()) => {
+                        let head = lease.head(outbound.inbound.interim).await;
+                        head.map(|head| head.map(|()| Answer::Http1(Some(lease))))
+                    }
+                    Err(failure) => Err(*failure),
+                },
+                // Boxed: what HTTP/1.1 does not need is not carried along with it.
+                Lease::Http2(stream) => Box::pin(self.send_stream(stream, outbound, body)).await,
+            };
+            match sent {
                 Ok(response) => return Ok(response),
                 Err(Failure { unsent: Some(unsent), was_idle: true, error, .. }) if refusals < MAX_REFUSALS => {
                     refusals += usize::from(matches!(error, Broken::Http2(_)));
@@ -328,29 +340,30 @@ impl Upstream {
         }
     }
 
-    async fn send_on(
+    /// Sends it over HTTP/1.1.
+    fn begin_http1(
         &self,
-        lease: Lease,
+        lease: &mut http1::Lease,
+        outbound: &Outbound<'_>,
+        body: RequestBody,
+    ) -> Result<(), Box<Failure>> {
+        if outbound.head.method == Method::HEAD {
+            lease.answers_head();
+        }
+        let has_body = !body.is_end_stream();
+        lease.begin(|head| self.head.write(head, outbound, has_body), body)
+    }
+
+    /// Sends it over HTTP/2.
+    async fn send_stream(
+        &self,
+        stream: Stream,
         outbound: &Outbound<'_>,
         body: RequestBody,
     ) -> Result<Response<Answer>, Failure> {
-        match lease {
-            Lease::Http1(mut lease) => {
-                if outbound.head.method == Method::HEAD {
-                    lease.answers_head();
-                }
-                let has_body = !body.is_end_stream();
-                let write = |head: &mut Vec<u8>| self.head.write(head, outbound, has_body);
-                let response = lease.send(write, body, outbound.inbound.interim).await?;
-                Ok(response.map(|()| Answer::Http1(Some(lease))))
-            }
-            Lease::Http2(stream) => {
-                let request = self.head.request(outbound, body).map_err(Failure::denied)?;
-                // Boxed: what HTTP/1.1 does not need is not carried along with it.
-                let response = Box::pin(stream.send(request, outbound.inbound.interim)).await?;
-                Ok(response.map(|body| Answer::Http2(Box::new(body))))
-            }
-        }
+        let request = self.head.request(outbound, body).map_err(Failure::denied)?;
+        let response = stream.send(request, outbound.inbound.interim).await?;
+        Ok(response.map(|body| Answer::Http2(Box::new(body))))
     }
 }
 

@@ -119,7 +119,8 @@ async fn silent_connections_give_their_buffers_back_and_are_answered_again() {
     let path = Path::start().await;
     let mut clients = Vec::new();
     let mut memory = Vec::new();
-    for _ in 0..2 {
+    // On a busy machine some of the first are silent before the last have come: then the next more tell.
+    for _ in 0..4 {
         for _ in 0..MANY {
             let mut client = path.client("GET", "").await;
             assert_eq!(client.response().await.status, 200);
@@ -131,7 +132,7 @@ async fn silent_connections_give_their_buffers_back_and_are_answered_again() {
         eventually("they are silent", async || answered.elapsed().as_millis() > 500).await;
     }
     // A buffer of hyper's alone has 8 KiB.
-    let growth = memory[1].saturating_sub(memory[0]);
+    let growth = memory.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).min().unwrap_or(u64::MAX);
     assert!(growth < MANY * 6, "{growth} KiB for {MANY} connections more");
     let token = path.issuer.token().sign();
     for client in &mut clients {

@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::io::IoSlice;
 use std::rc::{Rc, Weak};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::{Response, StatusCode};
@@ -80,35 +80,33 @@ impl Lease {
         self.answers_head = true;
     }
 
-    /// Sends one request, whose head is written by `write`, and waits for the head of its response.
-    pub(in crate::forward) async fn send(
+    /// Begins to send one request, whose head is written by `write`: as much of it as the origin takes at once.
+    pub(in crate::forward) fn begin(
         &mut self,
         write: impl FnOnce(&mut Vec<u8>) -> Result<Length, Denial>,
         body: RequestBody,
-        client: Option<&Interim>,
-    ) -> Result<Response<()>, Failure> {
-        let mut unsent = Some((write, body));
-        let answered = poll_fn(|cx| {
-            if let Some((write, body)) = unsent.take() {
-                if !self.is_fresh && !self.connection.begin(cx) {
-                    return Poll::Ready(Err((Error::Closed.into(), Some(body))));
-                }
-                self.begin(cx, write, body).map_err(|error| (error, None))?;
-            }
-            self.poll_head(cx, client).map_err(|error| (error, None))
-        });
-        let answered = answered.await;
+    ) -> Result<(), Box<Failure>> {
+        // Whoever is to be woken comes with `head`, at once.
+        let cx = &mut Context::from_waker(Waker::noop());
+        if !self.is_fresh && !self.connection.begin(cx) {
+            return Err(Box::new(self.failure(Error::Closed.into(), Some(body))));
+        }
+        self.write(cx, write, body).map_err(|error| Box::new(self.failure(error, None)))
+    }
+
+    /// Waits for the head of the response, and sends the rest of the request meanwhile.
+    pub(in crate::forward) async fn head(&mut self, client: Option<&Interim>) -> Result<Response<()>, Failure> {
+        let answered = poll_fn(|cx| self.poll_head(cx, client)).await;
         self.connection.give_back();
-        answered.map_err(|(error, unsent)| Failure {
-            unsent,
-            has_answered: self.connection.has_received(),
-            was_idle: !self.is_fresh,
-            error,
-        })
+        answered.map_err(|error| self.failure(error, None))
+    }
+
+    fn failure(&self, error: Broken, unsent: Option<RequestBody>) -> Failure {
+        Failure { unsent, has_answered: self.connection.has_received(), was_idle: !self.is_fresh, error }
     }
 
     /// Writes the head, with what there is of the body.
-    fn begin(
+    fn write(
         &mut self,
         cx: &mut Context<'_>,
         write: impl FnOnce(&mut Vec<u8>) -> Result<Length, Denial>,
@@ -117,8 +115,7 @@ impl Lease {
         let connection = &self.connection;
         let left = connection.scratch().written(|head| {
             let length = write(head).map_err(Broken::Denied)?;
-            let has_body = !body.is_end_stream();
-            if has_body {
+            if !body.is_end_stream() {
                 return Ok(Some(Upload::new(head, Some(body), length)));
             }
             if matches!(length, Length::Chunked(_)) {

@@ -57,13 +57,17 @@ pub(super) fn parse(bytes: &[u8], answers_head: bool) -> Result<Option<(usize, H
     let whole = bytes.get(..length).map(Bytes::copy_from_slice).unwrap_or_default();
     let headers = response.headers_mut();
     headers.reserve(parsed.headers.len());
+    let mut said = Said::default();
     for field in &*parsed.headers {
+        if said.is_for_us(field) {
+            continue;
+        }
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Error::Malformed("a field's name"))?;
         let value = HeaderValue::from_maybe_shared(part(&whole, bytes, field.value));
         headers.append(name, value.map_err(|_| Error::Malformed("a field's value"))?);
     }
     let framing = framing(status, version, headers, answers_head)?;
-    let persists = framing != Framing::Close && persists(version, headers);
+    let persists = framing != Framing::Close && persists(version, headers, &said);
     Ok(Some((length, Head { response, framing, persists })))
 }
 
@@ -104,8 +108,31 @@ fn framing(status: StatusCode, version: Version, headers: &HeaderMap, answers_he
     length.map(Framing::Length).ok_or(Error::Malformed("its length is no number"))
 }
 
+/// What is said of the connection alone, in its usual form: nobody behind this has to look for it again.
+#[derive(Default)]
+struct Said {
+    close: bool,
+    keep_alive: bool,
+}
+
+impl Said {
+    fn is_for_us(&mut self, field: &httparse::Header<'_>) -> bool {
+        if field.name.eq_ignore_ascii_case("keep-alive") {
+            return true;
+        }
+        if !field.name.eq_ignore_ascii_case("connection") {
+            return false;
+        }
+        let (close, keep_alive) =
+            (field.value.eq_ignore_ascii_case(b"close"), field.value.eq_ignore_ascii_case(b"keep-alive"));
+        self.close |= close;
+        self.keep_alive |= keep_alive;
+        close || keep_alive
+    }
+}
+
 /// RFC 9112 §9.3.
-fn persists(version: Version, headers: &HeaderMap) -> bool {
+fn persists(version: Version, headers: &HeaderMap, said: &Said) -> bool {
     let has = |option: &str| {
         let fields = headers.get_all(header::CONNECTION).iter();
         fields.filter_map(|field| field.to_str().ok()).any(|field| {
@@ -113,7 +140,8 @@ fn persists(version: Version, headers: &HeaderMap) -> bool {
             options.any(|given| given.trim().eq_ignore_ascii_case(option))
         })
     };
-    if version == Version::HTTP_11 { !has("close") } else { has("keep-alive") && !has("close") }
+    let (close, keep_alive) = (said.close || has("close"), said.keep_alive || has("keep-alive"));
+    !close && (version == Version::HTTP_11 || keep_alive)
 }
 
 #[cfg(test)]
