@@ -15,6 +15,7 @@ mod hostile;
 mod http2;
 mod inject;
 mod listener;
+mod manual;
 mod matrix;
 mod metrics;
 mod outage;
