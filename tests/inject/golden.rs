@@ -86,3 +86,18 @@ fn remove_leaves_nothing_behind() {
         assert_eq!((removed.stdout, &*removed.stderr), (untouched.stdout, ""), "{name}");
     }
 }
+
+#[test]
+fn a_gap_is_told_unless_the_pods_have_the_gate_already() {
+    let both = read("deployment.in.yaml");
+    let (_, _, flags) = GOLDEN[0];
+    let at_once = injected(flags, &both);
+    assert!(at_once.stderr.contains("apply deployment/app alone first"), "{}", at_once.stderr);
+    // As the note says: the workload alone, and then both as the cluster has them.
+    let (workload, rest) = both.split_once("---\n").unwrap();
+    let first = injected(flags, workload).stdout;
+    let second = injected(flags, &format!("{first}---\n{rest}"));
+    assert!(!second.stderr.contains("alone first"), "{}", second.stderr);
+    assert!(second.stdout.starts_with(&first), "the workload changed once more: {}", second.stdout);
+    assert!(second.stdout.contains("targetPort: 4180"), "{}", second.stdout);
+}

@@ -102,13 +102,12 @@ fn transform(flags: &InjectFlags, input: &str) -> Result<(String, Vec<String>), 
     let mut notes = Vec::new();
     let mut objects = Vec::new();
     documents.all.iter_mut().for_each(|document| collect(document, &mut objects));
-    let restored = objects.iter_mut().filter_map(|object| restore(object).then_some(())).count();
-    if flags.remove {
-        if restored == 0 {
-            notes.push("there was nothing to remove".to_owned());
-        }
-    } else {
-        inject(flags, &mut objects, &mut notes)?;
+    let restored = objects.iter_mut().filter_map(|object| restore(object).then(|| name_of(object)));
+    let restored: Vec<_> = restored.collect();
+    if !flags.remove {
+        inject(flags, &mut objects, &restored, &mut notes)?;
+    } else if restored.is_empty() {
+        notes.push("there was nothing to remove".to_owned());
     }
     drop(objects);
     Ok((documents.print()?, notes))
@@ -132,7 +131,12 @@ fn restore(object: &mut Node) -> bool {
     }
 }
 
-fn inject(flags: &InjectFlags, objects: &mut [&mut Node], notes: &mut Vec<String>) -> Result<(), InjectError> {
+fn inject(
+    flags: &InjectFlags,
+    objects: &mut [&mut Node],
+    restored: &[String],
+    notes: &mut Vec<String>,
+) -> Result<(), InjectError> {
     if flags.issuer.is_empty() {
         return Err(InjectError::NoIssuer);
     }
@@ -152,18 +156,19 @@ fn inject(flags: &InjectFlags, objects: &mut [&mut Node], notes: &mut Vec<String
         return Err(InjectError::NoWorkload);
     }
     for pods in &all_pods {
-        move_services(objects, pods, notes);
+        move_services(objects, pods, restored, notes);
     }
     Ok(())
 }
 
-fn move_services(objects: &mut [&mut Node], pods: &Pods, notes: &mut Vec<String>) {
+fn move_services(objects: &mut [&mut Node], pods: &Pods, restored: &[String], notes: &mut Vec<String>) {
     let mut has_moved = false;
     for object in objects.iter_mut().filter(|object| service::is_service(object) && service::selects(object, pods)) {
         if service::move_to_gate(object, pods) {
             has_moved = true;
             let name = name_of(object);
-            notes.extend(service::note(object, pods).map(|note| format!("{name}: {note}")));
+            let said = service::notes(object, pods, restored.contains(&pods.name));
+            notes.extend(said.into_iter().map(|note| format!("{name}: {note}")));
         }
     }
     if !has_moved {

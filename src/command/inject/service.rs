@@ -72,10 +72,16 @@ fn key(number: &Node, port: &Map) -> String {
     format!("{}/{protocol}", number.to_line())
 }
 
-/// What somebody should know about a Service that was moved.
-pub(super) fn note(service: &Node, pods: &Pods) -> Option<String> {
-    let is_headless = service.str_at(&["spec", "clusterIP"]) == Some("None");
-    is_headless.then(|| {
-        format!("it is headless: its clients connect to the pods themselves, and have to use port {}", pods.gate_port)
-    })
+/// What somebody should know about a Service that was moved to pods that had the gate before, or had not.
+pub(super) fn notes(service: &Node, pods: &Pods, had_gate: bool) -> Vec<String> {
+    let Pods { gate_port, name, .. } = pods;
+    if service.str_at(&["spec", "clusterIP"]) == Some("None") {
+        let note = "it is headless: its clients connect to the pods themselves, and have to use port";
+        return vec![format!("{note} {gate_port}")];
+    }
+    let gap = format!(
+        "it leads to the gate at once, and pods that have none yet refuse its requests; for a move without a gap apply \
+         {name} alone first, and both when its rollout is done"
+    );
+    if had_gate { Vec::new() } else { vec![gap] }
 }
