@@ -52,7 +52,9 @@ fn read(bytes: &[u8]) -> Option<Parts> {
 
 fn judge(head: &Parts, forwarded: &Parts) {
     assert_eq!(head.method, forwarded.method);
-    assert_eq!(head.uri.path_and_query(), forwarded.uri.path_and_query());
+    // As they are written: an absolute form may have a query and no path.
+    let target = |parts: &Parts| parts.uri.path_and_query().map(ToString::to_string);
+    assert_eq!(target(head), target(forwarded));
     assert!(forwarded.uri.authority().is_none());
     let all = |name: &str| forwarded.headers.get_all(name).iter().count();
     assert_eq!(all("host"), 1);
