@@ -14,6 +14,7 @@ mod values;
 use std::collections::HashSet;
 use std::io::{IsTerminal, stderr};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
@@ -95,7 +96,7 @@ impl Config {
             &mistakes,
         );
         let config = Self {
-            issuers: issuers(flags, replaced_roots.clone(), &server, expectations.leeway, &mistakes),
+            issuers: issuers(flags, replaced_roots, &server, expectations.leeway, &mistakes),
             expectations,
             policy: policy(flags, &mistakes),
             origin_health: admin::origin_health(flags, &forward, &mistakes),
@@ -147,7 +148,7 @@ impl Config {
 
 fn issuers(
     flags: &Flags,
-    replaced_roots: Option<Vec<CertificateDer<'static>>>,
+    replaced_roots: Option<Arc<[CertificateDer<'static>]>>,
     server: &crate::server::Settings,
     leeway: Duration,
     mistakes: &Mistakes<'_>,
@@ -222,9 +223,9 @@ fn allowed_algorithms(names: &[String], mistakes: &Mistakes<'_>) -> AlgorithmSet
 }
 
 /// `SSL_CERT_FILE` replaces what is compiled in, as it does for every program that uses OpenSSL.
-fn replaced_roots(environment: &Environment, mistakes: &Mistakes<'_>) -> Option<Vec<CertificateDer<'static>>> {
+fn replaced_roots(environment: &Environment, mistakes: &Mistakes<'_>) -> Option<Arc<[CertificateDer<'static>]>> {
     let path = environment.get("SSL_CERT_FILE")?;
-    mistakes.read_variable("SSL_CERT_FILE", path, values::certificates)
+    mistakes.read_variable("SSL_CERT_FILE", path, values::certificates).map(Arc::from)
 }
 
 fn expectations(flags: &Flags, mistakes: &Mistakes<'_>) -> Expectations {

@@ -116,7 +116,7 @@ fn roots(
     let mut store = RootCertStore::empty();
     match replaced {
         Some(certificates) => drop(store.add_parsable_certificates(certificates.iter().cloned())),
-        None => drop(store.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned())),
+        None => store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
     }
     for (index, certificate) in added.iter().enumerate() {
         store.add(certificate.clone()).map_err(|error| format!("CA certificate {}: {error}", index + 1))?;

@@ -33,7 +33,7 @@ const USER_AGENT: &str = concat!("claimgate/", env!("CARGO_PKG_VERSION"));
 #[derive(Clone, Debug, Default)]
 pub struct Roots {
     /// In place of those that are compiled in.
-    pub replaced: Option<Vec<CertificateDer<'static>>>,
+    pub replaced: Option<Arc<[CertificateDer<'static>]>>,
     /// In addition.
     pub added: Vec<CertificateDer<'static>>,
 }
@@ -199,9 +199,7 @@ fn tls(roots: &Roots) -> Result<ClientConfig, UnusableTls> {
     let mut store = RootCertStore::empty();
     match &roots.replaced {
         Some(certificates) => add_each(&mut store, certificates)?,
-        None => {
-            store.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
-        }
+        None => store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
     }
     add_each(&mut store, &roots.added)?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use aws_lc_rs::rand;
 use quick_cache::unsync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use zeroize::Zeroizing;
@@ -165,7 +164,8 @@ where
 
 fn random_key() -> Option<LessSafeKey> {
     let mut key = Zeroizing::new([0; 16]);
-    rand::fill(&mut *key).ok()?;
+    // From the kernel: AWS-LC's own generator first gathers jitter of the CPU for 100 ms, and keeps 128 KiB for it.
+    getrandom::fill(&mut *key).ok()?;
     UnboundKey::new(&AES_128_GCM, &*key).ok().map(LessSafeKey::new)
 }
 

@@ -39,8 +39,8 @@ async fn an_issuer_s_certificate_must_come_from_a_trusted_root() {
     let trusted = vec![certificate];
     for (roots, error) in [
         (Roots { added: trusted.clone(), ..Roots::default() }, None),
-        (Roots { replaced: Some(trusted), ..Roots::default() }, None),
-        (Roots { replaced: Some(Vec::new()), ..Roots::default() }, Some("TLS: invalid peer certificate")),
+        (Roots { replaced: Some(trusted.into()), ..Roots::default() }, None),
+        (Roots { replaced: Some(Arc::default()), ..Roots::default() }, Some("TLS: invalid peer certificate")),
         (Roots::default(), Some("TLS: invalid peer certificate")),
     ] {
         let (issuer, _readiness, _tasks) = run(Settings { roots, ..Settings::new(identifier.clone()) });
