@@ -186,5 +186,8 @@ mod tests {
         }
         assert_eq!("x.".parse::<HandshakePlace>().unwrap(), HandshakePlace::Prefix("x.".to_owned()));
         assert_eq!("x".parse::<HandshakePlace>().unwrap(), HandshakePlace::Name(HeaderValue::from_static("x")));
+        for text in ["x", "x."] {
+            assert_eq!(text.parse::<HandshakePlace>().unwrap().to_string(), text);
+        }
     }
 }
