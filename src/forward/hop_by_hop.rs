@@ -114,6 +114,14 @@ mod tests {
     }
 
     #[test]
+    fn a_second_connection_field_counts_behind_a_usual_one() {
+        for usual in ["keep-alive", "close"] {
+            let headers = headers(&[("connection", usual), ("connection", "x-debug")]);
+            assert!(Nominated::by(&headers).contain("x-debug"), "{usual}");
+        }
+    }
+
+    #[test]
     fn trailers_are_taken_only_when_te_says_so() {
         assert!(takes_trailers(&headers(&[("te", "gzip, Trailers")])));
         assert!(!takes_trailers(&headers(&[("te", "gzip")])));

@@ -243,6 +243,33 @@ mod tests {
         cache.refuse(numbered(number), 848, &Denial::InvalidSignature("kid key-0".into()), 1, NumericDate::EPOCH);
     }
 
+    #[test]
+    fn a_refusal_holds_for_ten_seconds_from_when_it_was_judged() {
+        let at = |seconds| NumericDate::from_seconds(seconds).unwrap();
+        let expired = |now| Denial::Expired { at: at(900.0), now: at(now), clock_skew: None };
+        let cache = TokenCache::new(SMALL_SIZE).unwrap();
+        cache.refuse(numbered(0), 848, &expired(1000.0), 7, at(1000.0));
+        for (now, holds) in [(999.999, false), (1000.0, true), (1009.999, true), (1010.0, false)] {
+            let refusal = cache.refused(numbered(0), at(now)).map(|refusal| (refusal.denial, refusal.epoch));
+            assert_eq!(refusal, holds.then(|| (expired(now), 7)), "at {now}");
+        }
+        // What time alone makes good.
+        let early = Denial::NotYetValid { claim: "nbf", at: at(2000.0), now: at(1000.0), clock_skew: None };
+        cache.refuse(numbered(1), 848, &early, 7, at(1000.0));
+        assert!(cache.refused(numbered(1), at(1000.0)).is_none());
+    }
+
+    #[test]
+    fn a_token_that_is_to_be_forgotten_is() {
+        let cache = TokenCache::new(SMALL_SIZE).unwrap();
+        for number in 0..2 {
+            cache.accept(numbered(number), AccessToken::sample(460));
+        }
+        cache.forget(numbered(0));
+        assert!(cache.accepted(numbered(0)).is_none() && cache.accepted(numbered(1)).is_some());
+        assert_eq!(cache.counters.accepted.value(), 1);
+    }
+
     /// In bytes: what a cache may hold, what it counts, and what its tables take; and how many entries it has.
     struct Figures {
         capacity: u64,

@@ -78,8 +78,12 @@ async fn the_origin_cannot_choose_the_token_nor_what_was_not_offered() {
 #[tokio::test]
 async fn a_header_serves_as_well_but_not_beside_it() {
     let sockets = Sockets::start(&["--token-websocket-protocol", "access_token"]).await;
-    let (mut client, mut origin, head) = sockets.ask(&format!("{HANDSHAKE}Sec-WebSocket-Protocol: chat\r\n")).await;
-    assert_eq!(field(&head, "sec-websocket-protocol"), Some("chat"));
+    let (mut client, mut origin, head) = sockets.ask(&format!("{HANDSHAKE}Sec-WebSocket-Protocol: chat,v2\r\n")).await;
+    assert_eq!(
+        field(&head, "sec-websocket-protocol"),
+        Some("chat,v2"),
+        "nothing is taken out, so it is left as it was"
+    );
     assert_eq!(answered(&mut client, &mut origin, "").await.header("sec-websocket-protocol"), None);
     let token = &sockets.token;
     let fields = format!("{HANDSHAKE}Sec-WebSocket-Protocol: access_token, {token}\r\n");
