@@ -192,3 +192,17 @@ async fn a_client_that_never_makes_room_holds_the_origin_for_no_longer_than_othe
     }
     eventually("the origin is left", async || house.origin.abandoned() == 10).await;
 }
+
+#[tokio::test]
+async fn a_connection_that_a_client_resets_is_over() {
+    let house = House::start(&["--workers", "1", "--skip-auth-route", "/*"]).await;
+    for _ in 0..3 {
+        let mut client = Frames::connect(house.gate.addr()).await;
+        client.send(&frame(1, 0x5, 1, &fields_block(&USUAL))).await;
+        assert!(client.next_of(0).await.is_some());
+        client.reset();
+        // Its worker has nothing more to do with it.
+        let mut good = Http2::connect(house.gate.addr()).await;
+        assert_eq!(good.exchange(get("/", None)).await.status, 200);
+    }
+}

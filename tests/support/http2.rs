@@ -184,6 +184,11 @@ impl Frames {
         frames
     }
 
+    /// Goes away without a word: the other end sees a reset.
+    pub(crate) fn reset(self) {
+        socket2::SockRef::from(&self.0).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+    }
+
     /// Connects and says nothing yet.
     pub(crate) async fn begin(addr: SocketAddr) -> Self {
         let stream = patiently("connect", TcpStream::connect(addr)).await.unwrap();

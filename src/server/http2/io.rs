@@ -32,7 +32,8 @@ impl hyper::rt::Read for Http2Io {
         let looked = ready!(this.connection.poll_unframed(cx, cursor.remaining(), |bytes| {
             cursor.put_slice(bytes);
             this.streams.read(bytes)
-        }))?;
+        }));
+        let looked = looked.inspect_err(|_| this.streams.end())?;
         if let Err(flood) = looked {
             this.streams.say_goaway(cx, Reason::EnhanceYourCalm);
             return Poll::Ready(Err(io::Error::other(flood)));
@@ -62,12 +63,17 @@ impl hyper::rt::Write for Http2Io {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().connection.poll_flush(cx)
+        let this = self.get_mut();
+        let flushed = this.connection.poll_flush(cx);
+        if let Poll::Ready(Err(_)) = flushed {
+            this.streams.end();
+        }
+        flushed
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        this.streams.shut();
+        this.streams.end();
         this.connection.poll_shutdown(cx)
     }
 }

@@ -69,10 +69,14 @@ pub(super) async fn serve<H: Handler>(
             is_closing = true;
             http.as_mut().graceful_shutdown();
         }
+        let mut odd = 0;
         loop {
             match http.as_mut().poll(cx) {
-                // So hyper ends what it has with a CONNECT that has a length: the connection goes on with the others.
-                Poll::Ready(Ok(())) if !streams.are_shut() => continue,
+                // To a CONNECT that has a length hyper says that it is done: the connection goes on with all others.
+                Poll::Ready(Ok(())) if odd < MAX_STREAMS && !streams.are_over() => {
+                    odd += 1;
+                    continue;
+                }
                 Poll::Ready(Ok(())) => return Poll::Ready(()),
                 Poll::Ready(Err(error)) => {
                     tracing::debug!(error = %ErrorChain(&error), "connection ended");

@@ -39,8 +39,8 @@ struct State {
     /// How many requests are being answered.
     exchanges: Cell<usize>,
     has_begun: Cell<bool>,
-    /// Nothing more will be written.
-    is_shut: Cell<bool>,
+    /// The client, or hyper, has ended the connection.
+    is_over: Cell<bool>,
     is_write_stalled: Cell<bool>,
     must_hurry: Cell<bool>,
     waiting_for: Cell<Awaited>,
@@ -82,7 +82,7 @@ impl Streams {
             connection,
             exchanges: Cell::new(0),
             has_begun: Cell::new(false),
-            is_shut: Cell::new(false),
+            is_over: Cell::new(false),
             is_write_stalled: Cell::new(false),
             must_hurry: Cell::new(false),
             waiting_for: Cell::new(Awaited::First),
@@ -123,6 +123,9 @@ impl Streams {
 
     /// This has come.
     pub(super) fn read(&self, bytes: &[u8]) -> Result<(), Flood> {
+        if bytes.is_empty() {
+            self.end();
+        }
         self.0.frames.borrow_mut().read(bytes, Instant::now())?;
         self.0.settle(false);
         Ok(())
@@ -139,18 +142,21 @@ impl Streams {
                 left -= part.len();
             }
         }
+        if let Poll::Ready(Err(_)) = written {
+            self.end();
+        }
         self.0.is_write_stalled.set(written.is_pending());
         self.0.settle(has_body);
     }
 
-    /// The connection is being shut down.
-    pub(super) fn shut(&self) {
-        self.0.is_shut.set(true);
+    /// The connection has come to its end.
+    pub(super) fn end(&self) {
+        self.0.is_over.set(true);
     }
 
-    /// Whether it is, or has been.
-    pub(super) fn are_shut(&self) -> bool {
-        self.0.is_shut.get()
+    /// Whether it has.
+    pub(super) fn are_over(&self) -> bool {
+        self.0.is_over.get()
     }
 
     /// Says why the connection ends, if that can be said: hyper would not.
