@@ -62,12 +62,11 @@ impl hyper::rt::Write for Http2Io {
         true
     }
 
+    /// Everything has been written when this is asked for, so what TLS keeps back is all that a client leaves unread.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let flushed = this.connection.poll_flush(cx);
-        if let Poll::Ready(Err(_)) = flushed {
-            this.streams.end();
-        }
+        this.streams.flushed(&flushed);
         flushed
     }
 

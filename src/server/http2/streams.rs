@@ -107,7 +107,7 @@ impl Streams {
 
     /// Whether an answer is still owed, or a part of it.
     pub(super) fn are_open(&self) -> bool {
-        self.0.exchanges.get() > 0 || self.0.frames.borrow().have_open()
+        self.0.exchanges.get() > 0 || self.0.frames.borrow().have_open() || self.0.is_write_stalled.get()
     }
 
     /// An idle client gets no more time than to say goodbye.
@@ -147,6 +147,15 @@ impl Streams {
         }
         self.0.is_write_stalled.set(written.is_pending());
         self.0.settle(has_body);
+    }
+
+    /// What was written before has gone, if the client reads.
+    pub(super) fn flushed(&self, flushed: &Poll<io::Result<()>>) {
+        if let Poll::Ready(Err(_)) = flushed {
+            self.end();
+        }
+        self.0.is_write_stalled.set(flushed.is_pending());
+        self.0.settle(false);
     }
 
     /// The connection has come to its end.
