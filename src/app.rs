@@ -4,6 +4,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
+use http::request::Parts;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -250,8 +251,8 @@ impl Handler for Gateway {
         Self::handle(self, request, peer, interim)
     }
 
-    fn refuse(&self, denial: Denial, peer: &Peer) -> Response<AnswerBody> {
-        Self::refuse(self, denial, peer)
+    fn refuse(&self, denial: Denial, peer: &Peer, head: Option<Parts>) -> Response<AnswerBody> {
+        Self::refuse(self, denial, peer, head)
     }
 
     fn take_tunnel(body: &mut AnswerBody) -> Option<gateway::Tunnel> {

@@ -86,9 +86,16 @@ impl Gateway {
         }
     }
 
-    /// Answers what never became a request.
-    pub fn refuse(&self, denial: Denial, peer: &Peer) -> Response<AnswerBody> {
-        let observation = Observation::refused(&self.observer, &self.clock, new_request_id(), peer.address);
+    /// Answers what never became a request, though it may have a head.
+    pub fn refuse(&self, denial: Denial, peer: &Peer, head: Option<Parts>) -> Response<AnswerBody> {
+        let (observer, clock) = (&self.observer, &self.clock);
+        let observation = match head {
+            None => Observation::refused(observer, clock, new_request_id(), peer.address),
+            Some(head) => {
+                let request_id = request_id(&head.headers);
+                Observation::begin(observer, clock, head, request_id, peer.address)
+            }
+        };
         self.deny(denial, true, observation)
     }
 

@@ -40,7 +40,7 @@ impl Handler for Fragile {
         Response::new(Full::from("ok"))
     }
 
-    fn refuse(&self, _: Denial, _: &Peer) -> Response<Full<Bytes>> {
+    fn refuse(&self, _: Denial, _: &Peer, _: Option<http::request::Parts>) -> Response<Full<Bytes>> {
         Response::default()
     }
 }

@@ -159,7 +159,7 @@ async fn answer<H: Handler>(
     // HTTP/1.0 has neither chunks nor interim responses (RFC 9110 §15.2).
     let knows_chunks = request.version() > Version::HTTP_10;
     let mut response = if let Some(denial) = refusal {
-        worker.handler.refuse(denial, &peer)
+        worker.handler.refuse(denial, &peer, None)
     } else {
         let interim = exchange.0.interim();
         let response = worker.handler.handle(request, &peer, knows_chunks.then_some(interim)).await;

@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -83,8 +84,9 @@ pub trait Handler: 'static {
         interim: Option<&Interim>,
     ) -> impl Future<Output = Response<Self::Body>>;
 
-    /// Answers what never became a request; the connection then closes.
-    fn refuse(&self, denial: Denial, peer: &Peer) -> Response<Self::Body>;
+    /// Answers what never became a request; the connection then closes. Over HTTP/2 it may have a head, and only its
+    /// stream ends.
+    fn refuse(&self, denial: Denial, peer: &Peer, head: Option<Parts>) -> Response<Self::Body>;
 
     /// What goes on behind an answer of 101. Asked for once, before the answer is sent.
     fn take_tunnel(_: &mut Self::Body) -> Option<Self::Tunnel> {

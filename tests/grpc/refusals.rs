@@ -126,3 +126,15 @@ async fn a_refusal_is_one_frame_of_headers_that_ends_the_stream() {
     assert_eq!(of_stream[0], (HEADERS, 1 | 4, 1), "{of_stream:?}");
     assert!(of_stream[1..].iter().all(|(kind, _, _)| *kind == RST_STREAM), "{of_stream:?}");
 }
+
+#[tokio::test]
+async fn a_call_that_cannot_be_read_in_one_way_is_told_as_one() {
+    let house = House::start(&[]).await;
+    let caller = Caller::connect(house.gate.addr()).await;
+    let token = house.issuer.token().sign();
+    let mut call = call(&caller, Some(&token), &[("host", "another.test"), ("x-request-id", "mine")]).await;
+    let answer = call.answer().await;
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/grpc")));
+    assert_eq!((answer.header("grpc-status"), answer.header("x-request-id")), (Some("3"), Some("mine")));
+    assert!(answer.header("grpc-message").is_some_and(|message| message.starts_with("ambiguous_request")));
+}

@@ -3,7 +3,7 @@
 use http::Request;
 
 use crate::support::http2::{Frames, Http2, USUAL, fields_block, frame, get, whole};
-use crate::support::{Client, House, Reply, client};
+use crate::support::{Binary, Client, House, Issuer, Reply, client, eventually};
 
 /// RFC 9110 §9.3.2.
 #[tokio::test]
@@ -42,4 +42,18 @@ async fn a_connect_with_a_length_ends_its_stream_alone() {
     house.origin.release();
     assert_eq!(whole(held).await.unwrap().text(), "late");
     drop(client);
+}
+
+#[tokio::test]
+async fn what_is_refused_for_its_head_is_logged_with_it() {
+    let issuer = Issuer::start();
+    let binary = Binary::start(&["--issuer", &issuer.url(), "--upstream", "http://127.0.0.1:1", "--access-log", "all"]);
+    let mut client = Http2::connect(binary.addr().await).await;
+    let mut request = get("/here", None);
+    request.headers_mut().insert("host", "another.test".parse().unwrap());
+    assert_eq!(client.exchange(request).await.status, 400);
+    let is_told = |line: &serde_json::Value| {
+        line["reason"] == "ambiguous_request" && line["path"] == "/here" && line["method"] == "GET"
+    };
+    eventually("it is logged", async || binary.log().iter().any(is_told)).await;
 }

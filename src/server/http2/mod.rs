@@ -138,7 +138,7 @@ async fn answer<H: Handler>(
     let is_head = request.method() == Method::HEAD;
     let mut response = match request::normalise(&mut request) {
         Ok(()) => worker.handler.handle(request, &peer, None).await,
-        Err(denial) => worker.handler.refuse(denial, &peer),
+        Err(denial) => worker.handler.refuse(denial, &peer, Some(request.into_parts().0)),
     };
     if let Some(upgrade) = upgrade
         && let Some(tunnel) = H::take_tunnel(response.body_mut())
