@@ -15,6 +15,8 @@ pub struct Peer {
     pub text: HeaderValue,
     /// Whether it speaks TLS.
     pub is_tls: bool,
+    /// Whether a proxy tells of it, and nobody else: then it has not opened our socket itself.
+    pub is_behind_proxy: bool,
 }
 
 impl Peer {
@@ -25,7 +27,12 @@ impl Peer {
         let address = address.map(|address| address.to_canonical());
         // Digits, dots and colons always are a header value.
         let text = address.and_then(|address| HeaderValue::try_from(address.to_string()).ok()).unwrap_or(UNKNOWN);
-        Self { address, text, is_tls: false }
+        Self { address, text, is_tls: false, is_behind_proxy: false }
+    }
+
+    /// One that the proxy before us tells of, at this address, or of none.
+    pub fn behind_proxy(address: Option<IpAddr>) -> Self {
+        Self { is_behind_proxy: true, ..Self::new(address) }
     }
 }
 
@@ -52,7 +59,7 @@ impl TrustedProxies {
     pub fn contain(&self, peer: &Peer) -> bool {
         match peer.address {
             Some(address) => self.networks.iter().any(|network| network.contains(&address)),
-            None => self.unix,
+            None => self.unix && !peer.is_behind_proxy,
         }
     }
 

@@ -91,7 +91,7 @@ impl Preamble {
                 return Err(Failed::Untrusted);
             }
             if let Source::Client(address) = proxy_protocol::read(&mut socket).await? {
-                peer = Peer::new(address);
+                peer = Peer::behind_proxy(address);
             }
         }
         let Some(tls) = &self.tls else { return Ok((Stream::Plain(socket), peer, None)) };

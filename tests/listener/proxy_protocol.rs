@@ -124,6 +124,22 @@ async fn over_a_unix_socket_the_proxy_is_trusted_by_name() {
     }
 }
 
+/// `unix` is who opens our socket, and nobody whom the proxy tells of.
+#[tokio::test]
+async fn a_client_of_the_proxys_own_socket_is_not_believed_as_the_proxy_is() {
+    let path = std::env::temp_dir().join(format!("claimgate-{:08x}.sock", fastrand::u32(..)));
+    let listen = format!("unix:{}", path.display());
+    let house = House::start(&["--proxy-protocol", "--trusted-proxy", "unix", "--listen", &listen]).await;
+    // Two paths, of 108 bytes each.
+    let header = [&LOCAL[..12], &[0x21, 0x31, 0, 216], &[0; 216]].concat();
+    for (header, expected) in [(&*header, "unknown"), (LOCAL, "192.0.2.7")] {
+        let mut client = Client::connect_unix(path.to_str().unwrap()).await;
+        client.send([header, request(&house, "X-Forwarded-For: 192.0.2.7\r\n").as_bytes()].concat()).await;
+        assert_eq!(client.response().await.status, 200);
+        assert_eq!(forwarded_for(&house), expected);
+    }
+}
+
 #[tokio::test]
 async fn it_needs_to_know_whom_to_trust() {
     let usual = ["--issuer", "https://issuer.example.com", "--upstream", "http://127.0.0.1:1", "--proxy-protocol"];
