@@ -92,6 +92,8 @@ fn is_reset(error: &(dyn Error + 'static)) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::forward::exchange::Cut;
+    use crate::forward::pace::Pace;
 
     #[test]
     fn a_timeout_is_read_in_every_unit_and_in_no_other_form() {
@@ -113,6 +115,23 @@ mod tests {
         ] {
             assert_eq!(timeout(text.as_bytes()), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_call_is_held_to_no_rate_and_other_requests_are() {
+        let idle = Duration::from_mins(5);
+        let others = Limits { idle, min_rate: 1024, max_size: None, response: idle };
+        let start = Instant::now();
+        let after_a_minute = |limits| {
+            let mut pace = Pace::new(start);
+            (1..=60).try_for_each(|second| {
+                let now = start + Duration::from_secs(second);
+                pace.receive(now);
+                pace.check(now, second, limits).map(drop)
+            })
+        };
+        assert_eq!(after_a_minute(limits(others)), Ok(()));
+        assert_eq!(after_a_minute(others), Err(Cut::TooSlow));
     }
 
     #[test]

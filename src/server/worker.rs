@@ -41,6 +41,22 @@ impl<H> Worker<H> {
     }
 }
 
+#[cfg(test)]
+impl<H> Worker<H> {
+    /// One without a thread of its own.
+    pub(super) fn alone(handler: H, limits: Limits, deadlines: &Deadlines) -> Rc<Self> {
+        Rc::new(Self {
+            handler,
+            drain: Rc::default(),
+            scratch: Rc::new(RefCell::new(vec![0; SCRATCH_SIZE].into_boxed_slice())),
+            max_head: SCRATCH_SIZE,
+            deadlines: deadlines.clone(),
+            limits,
+            preamble: Preamble { proxy_protocol: None, tls: None },
+        })
+    }
+}
+
 /// The acceptor's end of a worker.
 #[derive(Debug)]
 pub(super) struct Handle {

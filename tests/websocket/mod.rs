@@ -4,6 +4,7 @@ mod drain;
 mod expiry;
 mod extended_connect;
 mod handshake;
+mod pressure;
 mod protocol_tokens;
 mod tunnel;
 

@@ -147,3 +147,6 @@ async fn answer<H: Handler>(
     }
     Ok(response.map(|body| exchange.track(body, is_head)))
 }
+
+#[cfg(test)]
+mod tests;
