@@ -4,8 +4,9 @@ use http::request::Parts;
 use http::{HeaderValue, Request};
 use tokio::time::Instant;
 
+use super::outbound::Outbound;
 use super::request_head::{HeadWriter, check};
-use super::{Inbound, Outbound, Settings};
+use super::{Inbound, Settings};
 use crate::denial::Denial;
 use crate::peer::Peer;
 use crate::policy::Permit;

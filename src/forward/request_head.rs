@@ -15,7 +15,8 @@ use http_body::Body;
 use super::hop_by_hop::{Nominated, announced_trailers, is_framing_or_routing, is_hop_by_hop, takes_trailers};
 use super::http1::Length;
 use super::identity::{IdentityNames, fold};
-use super::{ForwardToken, Outbound, SubProtocols};
+use super::outbound::Outbound;
+use super::{ForwardToken, SubProtocols};
 use crate::denial::Denial;
 use crate::peer::{Peer, TrustedProxies};
 

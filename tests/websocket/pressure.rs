@@ -1,4 +1,4 @@
-//! WebSockets over HTTP/2 of which an end does not read, or says nothing.
+//! `WebSocket`s over HTTP/2 of which an end does not read, or says nothing.
 
 use bytes::Bytes;
 use tokio::time::Instant;

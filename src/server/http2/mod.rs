@@ -77,9 +77,8 @@ pub(super) async fn serve<H: Handler>(
                     odd += 1;
                     continue;
                 }
-                Poll::Ready(Ok(())) => return Poll::Ready(()),
-                Poll::Ready(Err(error)) => {
-                    tracing::debug!(error = %ErrorChain(&error), "connection ended");
+                Poll::Ready(ended) => {
+                    let _ = ended.inspect_err(|error| tracing::debug!(error = %ErrorChain(error), "connection ended"));
                     return Poll::Ready(());
                 }
                 Poll::Pending => {}
