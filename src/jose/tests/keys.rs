@@ -206,7 +206,18 @@ fn what_is_no_jwk_set_is_refused_as_a_whole() {
 fn a_key_shows_no_material() {
     for signer in [&*RSA, &*P256, &*P521, &*ED25519] {
         let shown = format!("{:?}", key_set(std::slice::from_ref(&signer.jwk)));
-        assert!(shown.contains("kid: Some(\"k\")") && shown.len() < 200, "{shown}");
+        let named = format!("kid: Some(\"k\"), algorithms: {{{}}}", signer.verification_key().algorithms());
+        assert!(shown.contains(&named) && shown.len() < 200, "{shown}");
+    }
+}
+
+#[test]
+fn the_log_names_the_key_that_did_not_sign() {
+    let other = elliptic_curve(&ECDSA_P256_SHA256_FIXED_SIGNING, Algorithm::Es256);
+    let token = token(Algorithm::Es256, &header(Algorithm::Es256), PAYLOAD);
+    for (kid, expected) in [(json!("k"), "ES256 with key \"k\""), (json!(null), "ES256 with a key without kid")] {
+        let key = only_key(&changed(&other, &json!({"kid": kid})));
+        assert_eq!(verify(&key, &token).err(), Some(Denial::InvalidSignature(expected.into())));
     }
 }
 

@@ -23,7 +23,7 @@ fn a_token_comes_apart_as_it_was_written() {
     assert_eq!(jws.signature(), b"sig");
     assert_eq!(jws.unverified_issuer(), Some("https://issuer.example.com"));
     let shown = format!("{jws:?}");
-    assert!(!shown.contains("issuer") && !shown.contains("c2ln"), "{shown}");
+    assert!(shown.contains("key-1") && !shown.contains("issuer") && !shown.contains("c2ln"), "{shown}");
 }
 
 #[test]
