@@ -66,6 +66,11 @@ const CUT: &[Case] = &[
     ("a chunk of no size", "RFC 9112 §7.1", "\r\nhello\r\n0\r\n\r\n"),
     ("a chunk beyond 64 bits", "CVE-2013-2070", "fffffffffffffffff\r\nhello\r\n0\r\n\r\n"),
     ("a chunk with a minus", "CWE-190", "-1\r\nhello\r\n0\r\n\r\n"),
+    ("two CRs behind the size", "smuggling: TERM", "5\r\r\nhello\r\n0\r\n\r\n"),
+    ("CR before an extension", "smuggling: TERM.EXT", "5\r;a\r\nhello\r\n0\r\n\r\n"),
+    ("a form feed behind the size", "RFC 9112 §7.1.1", "5\x0c\r\nhello\r\n0\r\n\r\n"),
+    ("bare LF at the very end of a response", "smuggling: TERM", "5\r\nhello\r\n0\r\n\n"),
+    ("bare LF behind a response's trailer", "smuggling: TERM", "0\r\nX: y\n\r\n"),
     ("rubbish in place of a chunk", "RFC 9112 §7.1", "<html>\r\n\r\n"),
 ];
 

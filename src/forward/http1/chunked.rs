@@ -91,9 +91,12 @@ impl Chunked {
 
 /// The first line, if it is complete, and its length with its end.
 fn line(held: &[u8]) -> Result<Option<(&[u8], usize)>, Error> {
-    let Some(end) = memchr::memchr(b'\n', held) else {
-        return if held.len() > MAX_LINE { Err(Error::Malformed("a chunk's line is too long")) } else { Ok(None) };
-    };
+    let end = memchr::memchr(b'\n', held);
+    // Whether it comes in one piece or in many.
+    if end.unwrap_or(held.len()) > MAX_LINE {
+        return Err(Error::Malformed("a chunk's line is too long"));
+    }
+    let Some(end) = end else { return Ok(None) };
     let line = held.get(..end).unwrap_or_default();
     let line = line.strip_suffix(b"\r").ok_or(Error::Malformed("a chunk's line ends in a bare line feed"))?;
     Ok(Some((line, end.saturating_add(1))))
@@ -103,10 +106,11 @@ fn line(held: &[u8]) -> Result<Option<(&[u8], usize)>, Error> {
 fn parse_size(line: &[u8]) -> Result<u64, Error> {
     let invalid = Error::Malformed("the size of a chunk");
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
-    let (size, rest) = line.split_at_checked(digits).unwrap_or_default();
-    let rest = rest.trim_ascii_start();
-    let is_extension = rest.is_empty() || (rest.starts_with(b";") && !rest.contains(&b'\r'));
-    if !is_extension || digits > 15 {
+    let (size, mut rest) = line.split_at_checked(digits).unwrap_or_default();
+    while let [b' ' | b'\t', behind @ ..] = rest {
+        rest = behind;
+    }
+    if !(rest.is_empty() || rest.starts_with(b";") && !rest.contains(&b'\r')) {
         return Err(invalid);
     }
     let size = std::str::from_utf8(size).ok().and_then(|size| u64::from_str_radix(size, 16).ok());
@@ -124,15 +128,29 @@ fn parse_trailers(held: &[u8]) -> Result<Option<(HeaderMap, usize)>, Error> {
     let invalid = |_| Error::Malformed("a trailer");
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let parsed = httparse::parse_headers(held, &mut fields).map_err(|_| Error::Malformed("a trailer"))?;
-    let httparse::Status::Complete((length, fields)) = parsed else {
-        return if held.len() > MAX_TRAILERS { Err(Error::Malformed("its trailers are too large")) } else { Ok(None) };
+    let (length, complete) = match parsed {
+        httparse::Status::Complete((length, fields)) => (length, Some(fields)),
+        httparse::Status::Partial => (held.len(), None),
     };
+    if length > MAX_TRAILERS {
+        return Err(Error::Malformed("its trailers are too large"));
+    }
+    let Some(fields) = complete else { return Ok(None) };
+    if has_bare_line_feed(held.get(..length).unwrap_or_default()) {
+        return Err(Error::Malformed("a trailer's line ends in a bare line feed"));
+    }
     let mut trailers = HeaderMap::with_capacity(fields.len());
     for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Error::Malformed("a trailer"))?;
         trailers.append(name, HeaderValue::from_bytes(field.value).map_err(invalid)?);
     }
     Ok(Some((trailers, length)))
+}
+
+/// httparse takes it for the end of a line.
+fn has_bare_line_feed(bytes: &[u8]) -> bool {
+    let mut lines = bytes.split_inclusive(|byte| *byte == b'\n');
+    lines.any(|line| line.ends_with(b"\n") && !line.ends_with(b"\r\n"))
 }
 
 #[cfg(test)]
@@ -167,6 +185,7 @@ mod tests {
             ("5\r\nhello\r\n6\r\n world\r\n0\r\n\r\nHTTP/1.1 200", "hello world", "", "HTTP/1.1 200"),
             ("a;name=\"v v\"\r\n0123456789\r\n0\r\n\r\n", "0123456789", "", ""),
             ("00A   \r\n0123456789\r\n000;x\r\n\r\n", "0123456789", "", ""),
+            ("00000000000000000000A \t;x\r\n0123456789\r\n0\r\n\r\n", "0123456789", "", ""),
             ("1\r\n\n\r\n0\r\nX-Sum: 1\r\n\r\n", "\n", "1", ""),
             ("0\r\n\r\n", "", "", ""),
             (&format!("186a0\r\n{large}\r\n0\r\n\r\n"), &large, "", ""),
@@ -201,6 +220,14 @@ mod tests {
             "no chunk",
             "10000000000000005\r\nhello",
             "5;a\rb\r\nhello\r\n0\r\n\r\n",
+            "5\r\r\nhello\r\n0\r\n\r\n",
+            "5 \r \r\nhello\r\n0\r\n\r\n",
+            "5\r;a\r\nhello\r\n0\r\n\r\n",
+            "5\x0c\r\nhello\r\n0\r\n\r\n",
+            "0\r\n\n",
+            "0\n\r\n",
+            "0\r\nX: 1\n\r\n",
+            "0\r\nX: 1\r\n\n",
             "0\r\nX : 1\r\n\r\n",
             "0\r\nX: a\0b\r\n\r\n",
             "0\r\nnothing\r\n\r\n",
@@ -213,9 +240,10 @@ mod tests {
 
     #[test]
     fn endless_lines_and_trailers_end() {
-        for body in [format!("5;{}", "x".repeat(2 * MAX_LINE)), format!("0\r\nx: {}", "x".repeat(2 * MAX_TRAILERS))] {
-            for size in [1000, 200_000] {
-                assert!(matches!(decode(&body, size), Err(Error::Malformed(_))), "{body:.20}");
+        let begun = [format!("5;{}", "x".repeat(2 * MAX_LINE)), format!("0\r\nx: {}", "x".repeat(2 * MAX_TRAILERS))];
+        for (begun, end) in begun.iter().zip(["\r\nhello\r\n0\r\n\r\n", "\r\n\r\n"]) {
+            for (body, size) in [(begun, 1000), (begun, 200_000), (&(begun.clone() + end), 200_000)] {
+                assert!(matches!(decode(body, size), Err(Error::Malformed(_))), "{body:.20}");
             }
         }
     }
