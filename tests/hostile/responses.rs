@@ -86,10 +86,16 @@ const SURPLUS: &[Case] = &[
     ("a second response behind 304", "RFC 9110 §15.4.5", "HTTP/1.1 304 Not Modified\r\n\r\n"),
 ];
 
+/// What has no content and announces some: it may come yet, in answer to whoever is next.
+const ANNOUNCED: &[Case] = &[
+    ("204 with a length", "RFC 9110 §8.6", "HTTP/1.1 204 No Content\r\nContent-Length: 6\r\n\r\n"),
+    ("204 with a coding", "RFC 9112 §6.1", "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n"),
+];
+
 const POISON: &str = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison";
 
 pub(super) fn cases() -> Vec<(&'static str, &'static str)> {
-    [REFUSED, CUT, SURPLUS].into_iter().flatten().map(|(name, source, _)| (*name, *source)).collect()
+    [REFUSED, CUT, SURPLUS, ANNOUNCED].into_iter().flatten().map(|(name, source, _)| (*name, *source)).collect()
 }
 
 #[tokio::test]
@@ -133,4 +139,29 @@ async fn what_an_origin_says_unasked_answers_nobody() {
             assert_eq!(client.response().await.text(), "ok", "{name} ({source})");
         }
     }
+}
+
+#[tokio::test]
+async fn content_that_there_cannot_be_is_not_waited_for_by_the_next_request() {
+    let house = House::start(&["--workers", "1", "--skip-auth-route", "/*"]).await;
+    for (name, source, bytes) in ANNOUNCED {
+        house.origin.reply_next([Reply::raw(*bytes)]);
+        assert_eq!(client::get(house.gate.addr(), "/", None).await.status, 204, "{name} ({source})");
+        eventually("its connection is dropped", async || house.origin.open() == 0).await;
+    }
+    house.origin.reply_next([Reply::raw("HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n")]);
+    assert_eq!(client::get(house.gate.addr(), "/", None).await.status, 204);
+    assert_eq!(client::get(house.gate.addr(), "/", None).await.text(), "ok");
+    assert_eq!(house.origin.open(), 1, "one that announces nothing goes on");
+}
+
+#[tokio::test]
+async fn the_largest_length_there_is_is_awaited_until_the_end() {
+    let house = House::start(&["--skip-auth-route", "/*"]).await;
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551615\r\n\r\n";
+    house.origin.reply(Reply::raw(format!("{head}first")).close());
+    let mut client = Client::connect(house.gate.addr()).await;
+    client.send(client::request("GET", "/", None, "")).await;
+    assert_eq!(client.response_head().await.header("content-length"), Some("18446744073709551615"));
+    assert_eq!(client.rest().await, b"first");
 }

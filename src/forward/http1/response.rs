@@ -67,8 +67,14 @@ pub(super) fn parse(bytes: &[u8], answers_head: bool) -> Result<Option<(usize, H
         headers.append(name, value.map_err(|_| Error::Malformed("a field's value"))?);
     }
     let framing = framing(status, version, headers, answers_head)?;
-    let persists = framing != Framing::Close && persists(version, headers, &said);
+    let persists = framing != Framing::Close && persists(version, headers, &said) && !is_odd(status, headers);
     Ok(Some((length, Head { response, framing, persists })))
+}
+
+/// A 204 that announces content (RFC 9110 §8.6, RFC 9112 §6.1) may send it yet: what comes would answer the next request.
+fn is_odd(status: StatusCode, headers: &HeaderMap) -> bool {
+    let has_length = || headers.get(header::CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0");
+    status == StatusCode::NO_CONTENT && (headers.contains_key(header::TRANSFER_ENCODING) || has_length())
 }
 
 /// The bytes of `field`, which stands in `bytes`, of which `whole` is a copy.
@@ -174,7 +180,10 @@ mod tests {
             ("1.0 200 OK", "Content-Length: 5\r\n", (Length(5), false)),
             ("1.0 200 OK", "Content-Length: 5\r\nConnection: Keep-Alive\r\n", (Length(5), true)),
             ("1.0 200 OK", "Content-Length: 5\r\nConnection: keep-alive\r\nConnection: close\r\n", (Length(5), false)),
-            ("1.1 204 No Content", "Content-Length: 5\r\n", (Length(0), true)),
+            ("1.1 204 No Content", "", (Length(0), true)),
+            ("1.1 204 No Content", "Content-Length: 0\r\n", (Length(0), true)),
+            ("1.1 204 No Content", "Content-Length: 5\r\n", (Length(0), false)),
+            ("1.1 204 No Content", "Transfer-Encoding: chunked\r\n", (Length(0), false)),
             ("1.1 304 Not Modified", "Transfer-Encoding: chunked\r\n", (Length(0), true)),
             ("1.1 103 Early Hints", "", (Length(0), true)),
             ("1.1 200", "Content-Length: 18446744073709551615\r\n", (Length(u64::MAX), true)),
