@@ -6,7 +6,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut as _, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _};
 
 use crate::forward::stream::OriginIo;
@@ -125,14 +125,14 @@ impl Connection {
             let scratch = &mut *self.0.scratch.0.read.borrow_mut();
             scratch.clear();
             scratch.reserve(MAX_READ);
-            let count = ready!(pin!(io.read_buf(scratch)).poll(cx))?;
+            let count = ready!(pin!(io.read_buf(&mut (&mut *scratch).limit(MAX_READ))).poll(cx))?;
             if count > 0 {
                 std::mem::swap(held, scratch);
             }
             count
         } else {
             held.reserve(held.len().min(MAX_READ));
-            ready!(pin!(io.read_buf(held)).poll(cx))?
+            ready!(pin!(io.read_buf(&mut (&mut *held).limit(MAX_READ))).poll(cx))?
         };
         self.0.has_received.set(self.0.has_received.get() || count > 0);
         Poll::Ready(Ok(count))
@@ -144,7 +144,8 @@ impl Connection {
         if held.is_empty() && held.capacity() > 0 {
             let held = std::mem::take(held);
             let mut scratch = self.0.scratch.0.read.borrow_mut();
-            if scratch.capacity() < held.capacity() {
+            // One that a large head has made larger than it need be ends with it.
+            if scratch.capacity() < held.capacity() && held.capacity() <= MAX_READ {
                 *scratch = held;
             }
         }

@@ -280,7 +280,7 @@ fn read_head(
         // Only the end of a line may be that of a head; the first bytes tell whether it is one at all.
         let may_be_head = fresh.len() == buffer.len() || fresh.contains(&b'\n');
         let parsed = if may_be_head { response::parse(buffer, answers_head)? } else { None };
-        let Some((length, head)) = parsed else { break };
+        let Some((length, head)) = parsed.filter(|(length, _)| *length <= MAX_READ) else { break };
         buffer.advance(length);
         if !is_interim(head.response.status()) {
             return Ok(Some(head));
@@ -348,7 +348,7 @@ mod tests {
             (format!("HTTP/1.1 103 \r\nlarge: {}\r\n\r\n{hint}{OK}", "x".repeat(33_000)), hint.to_owned(), Some(200)),
             (format!("HTTP/1.1 103 \r\nlarge: {}\r\n\r\n{hint}{OK}", "x".repeat(2 * MAX_READ)), String::new(), None),
         ] {
-            for size in [1, 2, 3, 9, 10, 11, 50, 1000] {
+            for size in [1, 2, 3, 9, 10, 11, 50, 1000, usize::MAX] {
                 assert_eq!(told(&text, size), (expected.clone(), status), "{size}: {text:.200}");
             }
         }
