@@ -1,12 +1,13 @@
 //! A door for `fuzz/`, which only test builds have beside, so that a change breaks neither unseen.
 
 use http::request::Parts;
-use http::{HeaderValue, Request};
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use tokio::time::Instant;
 
+use super::http1::Pieces;
 use super::outbound::Outbound;
 use super::request_head::{HeadWriter, check};
-use super::{Inbound, Settings};
+use super::{Inbound, Settings, response_head};
 use crate::denial::Denial;
 use crate::peer::Peer;
 use crate::policy::Permit;
@@ -40,4 +41,58 @@ fn read(written: &[u8]) -> Option<Parts> {
         request = request.header(field.name, field.value);
     }
     (length == written.len()).then(|| Some(request.body(()).ok()?.into_parts().0))?
+}
+
+/// What is believed of an origin's answer.
+#[derive(Debug, Eq, PartialEq)]
+pub struct Answer {
+    /// Status and fields as the client would get them; `None`: it gets a 502.
+    pub head: Option<(StatusCode, HeaderMap)>,
+    /// What of the body goes on.
+    pub body: Vec<u8>,
+    /// What follows it.
+    pub trailers: Option<HeaderMap>,
+    /// Whether the client is told that this was all.
+    pub is_whole: bool,
+    /// How many bytes are behind its end.
+    pub left: usize,
+    /// Whether another request would be sent on the connection.
+    pub is_used_again: bool,
+}
+
+/// Reads these bytes, in pieces of this size, as what an origin says to GET or HEAD before it closes.
+pub fn answer(bytes: &[u8], size: usize, answers_head: bool) -> Answer {
+    let Pieces { head, body, trailers, is_whole, left, persists } = Pieces::read(bytes, size, answers_head);
+    let head = head.and_then(|head| response_head::filter(head).ok()).map(|head| head.into_parts().0);
+    let Some(head) = head else {
+        return Answer { head: None, body: vec![], trailers: None, is_whole: false, left: 0, is_used_again: false };
+    };
+    let is_used_again = is_whole && persists && left == 0;
+    Answer { head: Some((head.status, head.headers)), body, trailers, is_whole, left, is_used_again }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_read_alike_in_whatever_pieces_it_comes() {
+        let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        for (bytes, body, is_whole, is_used_again) in [
+            ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_owned(), "ok", true, true),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokay".to_owned(), "ok", true, false),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok".to_owned(), "ok", false, false),
+            ("HTTP/1.1 200 OK\r\n\r\nok".to_owned(), "ok", true, false),
+            (format!("{chunked}2\r\nok\r\n0\r\nX: 1\r\n\r\n"), "ok", true, true),
+            (format!("{chunked}2\r\nok\r\n0\r\n"), "ok", false, false),
+            (format!("{chunked}2\r\nok\r\n0\r\n\n"), "ok", false, false),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\nok".to_owned(), "", false, false),
+        ] {
+            let whole = answer(bytes.as_bytes(), bytes.len(), false);
+            assert_eq!((&*whole.body, whole.is_whole, whole.is_used_again), (body.as_bytes(), is_whole, is_used_again));
+            for size in 1..bytes.len() {
+                assert_eq!(answer(bytes.as_bytes(), size, false), whole, "{size}: {bytes:?}");
+            }
+        }
+    }
 }

@@ -269,7 +269,7 @@ impl Lease {
 
 /// The head of the response, if it is complete in what has come, of which the last `count` bytes are new. The client is
 /// told of those before it.
-fn read_head(
+pub(super) fn read_head(
     buffer: &mut BytesMut,
     count: usize,
     answers_head: bool,

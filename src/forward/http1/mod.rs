@@ -8,6 +8,8 @@ mod chunked;
 mod connection;
 mod decode;
 mod lease;
+#[cfg(any(fuzzing, test))]
+mod pieces;
 mod response;
 mod upload;
 
@@ -15,6 +17,8 @@ use std::io;
 
 pub(super) use self::connection::{Connection, Scratch};
 pub(super) use self::lease::Lease;
+#[cfg(any(fuzzing, test))]
+pub(super) use self::pieces::Pieces;
 pub(super) use self::upload::Length;
 use super::answer::Broken;
 
