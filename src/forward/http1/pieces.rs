@@ -23,11 +23,11 @@ pub(in crate::forward) struct Pieces {
 impl Pieces {
     /// Reads these bytes in pieces of this size, and then the end of the connection.
     pub(in crate::forward) fn read(bytes: &[u8], size: usize, answers_head: bool) -> Self {
-        let (mut read, mut held, mut decoder) = (Self::default(), BytesMut::new(), Decoder::Done);
+        let (mut read, mut buffer, mut decoder) = (Self::default(), BytesMut::new(), Decoder::Done);
         for piece in bytes.chunks(size) {
-            held.extend_from_slice(piece);
+            buffer.extend_from_slice(piece);
             if read.head.is_none() {
-                match read_head(&mut held, piece.len(), answers_head, None) {
+                match read_head(&mut buffer, piece.len(), answers_head, None) {
                     Ok(Some(head)) => {
                         (read.persists, decoder) = (head.persists, head.framing.into());
                         read.head = Some(head.response);
@@ -36,18 +36,18 @@ impl Pieces {
                     Err(_) => return read,
                 }
             }
-            if !read.decode(&mut decoder, &mut held) {
+            if !read.decode(&mut decoder, &mut buffer) {
                 return read;
             }
         }
-        (read.is_whole, read.left) = (read.head.is_some() && decoder.end().is_ok(), held.len());
+        (read.is_whole, read.left) = (read.head.is_some() && decoder.end().is_ok(), buffer.len());
         read
     }
 
     /// Whether what has come is sound.
-    fn decode(&mut self, decoder: &mut Decoder, held: &mut BytesMut) -> bool {
+    fn decode(&mut self, decoder: &mut Decoder, buffer: &mut BytesMut) -> bool {
         loop {
-            match decoder.next(held) {
+            match decoder.next(buffer) {
                 Ok(Some(frame)) => match frame.into_data() {
                     Ok(data) => self.body.extend_from_slice(&data),
                     Err(frame) => self.trailers = frame.into_trailers().ok(),
