@@ -143,3 +143,17 @@ async fn hints_of_an_http_2_origin_arrive_before_it_has_an_answer() {
     let mut call = caller.begin(http::Request::get("http://gate.test/").body(()).unwrap(), true).await;
     assert_eq!(call.answer().await.end().await.0, b"ok");
 }
+
+#[tokio::test]
+async fn an_origin_that_never_comes_to_its_answer_is_given_up_and_holds_up_nobody() {
+    let house = House::start(&[&OPEN[..], &["--workers", "1", "--upstream-timeout", "1s"]].concat()).await;
+    for head in ["HTTP/1.1 100 Continue\r\n\r\n", HINTS] {
+        let flood = head.repeat(64 * 1024 * 1024 / head.len());
+        house.origin.reply_at("/flood", Reply::raw(flood).then_never());
+        let mut client = sent(&house, client::request("GET", "/flood", None, "")).await;
+        for _ in 0..10 {
+            assert_eq!(client::get(house.gate.addr(), "/", None).await.text(), "ok", "{head}");
+        }
+        assert_eq!(client.response().await.denial().reason, "upstream_timeout", "{head}");
+    }
+}

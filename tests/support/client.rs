@@ -338,6 +338,6 @@ fn parse_head(head: &str) -> Response {
 }
 
 /// Where `needle` begins.
-pub(super) fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+pub(crate) fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     haystack.windows(needle.len()).position(|window| window == needle)
 }

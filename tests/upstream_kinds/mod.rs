@@ -1,6 +1,7 @@
 //! What can be spoken to an origin.
 
 mod failures;
+mod http1;
 mod kinds;
 mod memory;
 mod multiplexing;

@@ -74,8 +74,8 @@ impl Connection {
                     self.read_body(received, state).await?;
                     has_read = true;
                 }
-                Step::Switch => self.stream.write_all(switching(received).as_bytes()).await.map_err(|_| Gone)?,
-                Step::Write(bytes) => self.stream.write_all(bytes).await.map_err(|_| Gone)?,
+                Step::Switch => self.write(switching(received).as_bytes()).await?,
+                Step::Write(bytes) => self.write(bytes).await?,
                 Step::Pattern(length) => self.write_pattern(*length, state).await?,
                 Step::Wait(duration) => tokio::time::sleep(*duration).await,
                 // Nothing is read meanwhile, not even whether the other end is still there.
@@ -85,6 +85,10 @@ impl Connection {
                     self.stream.reset();
                     return Ok(false);
                 }
+                Step::End => {
+                    self.stream.shutdown().await.map_err(|_| Gone)?;
+                    return Ok(false);
+                }
                 Step::Close => return Ok(false),
             }
         }
@@ -92,6 +96,12 @@ impl Connection {
             self.read_body(received, state).await?;
         }
         Ok(true)
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), Gone> {
+        self.stream.write_all(bytes).await.map_err(|_| Gone)?;
+        // TLS keeps back what the runtime lets nobody write any more in this turn.
+        self.stream.flush().await.map_err(|_| Gone)
     }
 
     async fn write_pattern(&mut self, length: u64, state: &Mutex<State>) -> Result<(), Gone> {

@@ -23,6 +23,9 @@ pub(super) enum Step {
     Never,
     /// Closes with a reset.
     Reset,
+    /// Says that it is the end, and closes.
+    End,
+    /// Just closes.
     Close,
 }
 
@@ -112,6 +115,11 @@ impl Reply {
     /// And then closes.
     pub(crate) fn close(self) -> Self {
         self.step(Step::Close)
+    }
+
+    /// And then says that this is the end, which in TLS is more than to close.
+    pub(crate) fn end(self) -> Self {
+        self.step(Step::End)
     }
 
     /// And then closes with a reset.
