@@ -57,3 +57,14 @@ async fn an_extended_connect_to_an_origin_with_http2_alone_is_refused() {
     assert_eq!(reason(&whole(response).await.unwrap()), "upstream_protocol");
     assert_eq!(house.origin.begun(), 0);
 }
+
+/// It goes on as another request, without the protocol that was asked for and without the token.
+#[tokio::test]
+async fn an_origin_with_http2_alone_sees_no_token_among_the_sub_protocols() {
+    let house = House2::start(&["--token-websocket-protocol", "access_token"]).await;
+    let mut client = Client::connect(house.gate.addr()).await;
+    let fields = format!("{HANDSHAKE}Sec-WebSocket-Protocol: chat, access_token, {}\r\n", house.token());
+    client.send(request("GET", "/", None, &fields)).await;
+    assert_eq!(client.response().await.status, 200);
+    assert_eq!(house.origin.last().header("sec-websocket-protocol"), Some("chat"));
+}
