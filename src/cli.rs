@@ -52,7 +52,7 @@ pub enum Command {
     /// Asks the gate beside it whether it is ready; exit code 0 or 1, for probes inside the container
     Healthcheck(HealthcheckFlags),
     /// Reads Kubernetes manifests and writes them with the gate as a sidecar: kubectl get deploy,svc app -o yaml |
-    /// claimgate inject --issuer URL | kubectl apply -f -
+    /// claimgate inject --issuer URL | kubectl replace -f -
     Inject(InjectFlags),
 }
 
