@@ -11,8 +11,8 @@ fn main() {
     let told = |name: &str| env::var(name).unwrap_or_default();
     let is_release_for_linux = told("PROFILE") == "release" && told("CARGO_CFG_TARGET_OS") == "linux";
     // GNU ld and LLD, one of which Rust takes, read it alike. A linker that somebody chose may be another.
-    let flags = told("CARGO_ENCODED_RUSTFLAGS");
-    let is_chosen = !told("RUSTC_LINKER").is_empty() || flags.contains("linker") || flags.contains("fuse-ld");
+    let is_linker = |flag: &str| flag.trim_start_matches("-C").starts_with("linker") || flag.contains("fuse-ld");
+    let is_chosen = !told("RUSTC_LINKER").is_empty() || told("CARGO_ENCODED_RUSTFLAGS").split('\u{1f}').any(is_linker);
     if is_release_for_linux && !is_chosen {
         println!("cargo::rustc-link-arg-bins=-Wl,-T,{}/layout.ld", told("CARGO_MANIFEST_DIR"));
     }

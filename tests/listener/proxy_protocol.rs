@@ -126,7 +126,7 @@ async fn over_a_unix_socket_the_proxy_is_trusted_by_name() {
 
 /// `unix` is who opens our socket, and nobody whom the proxy tells of.
 #[tokio::test]
-async fn a_client_of_the_proxies_own_socket_is_not_believed_as_the_proxy_is() {
+async fn a_client_of_a_proxy_with_a_socket_is_not_believed_as_the_proxy_is() {
     let path = std::env::temp_dir().join(format!("claimgate-{:08x}.sock", fastrand::u32(..)));
     let listen = format!("unix:{}", path.display());
     let house = House::start(&["--proxy-protocol", "--trusted-proxy", "unix", "--listen", &listen]).await;
