@@ -157,18 +157,19 @@ impl Lease {
     /// Reads the head of the response, and tells the client of those before it.
     fn poll_head(&mut self, cx: &mut Context<'_>, client: Option<&Interim>) -> Poll<Result<Response<()>, Broken>> {
         self.poll_upload(cx)?;
-        loop {
-            let count = ready!(self.connection.poll_fill(cx)).map_err(Error::Io)?;
-            if count == 0 {
-                let has_received = self.connection.has_received();
-                return Poll::Ready(Err(if has_received { Error::Incomplete } else { Error::Closed }.into()));
-            }
-            if let Some(head) = self.connection.held(|held| read_head(held, count, self.answers_head, client))? {
-                self.persists = head.persists;
-                self.body = head.framing.into();
-                return Poll::Ready(Ok(head.response));
-            }
+        let count = ready!(self.connection.poll_fill(cx)).map_err(Error::Io)?;
+        if count == 0 {
+            let has_received = self.connection.has_received();
+            return Poll::Ready(Err(if has_received { Error::Incomplete } else { Error::Closed }.into()));
         }
+        if let Some(head) = self.connection.held(|held| read_head(held, count, self.answers_head, client))? {
+            self.persists = head.persists;
+            self.body = head.framing.into();
+            return Poll::Ready(Ok(head.response));
+        }
+        // An origin that sends interim responses without end holds up nobody else.
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// The origin has switched protocols: its end of the connection, and what came behind the head of its answer.
