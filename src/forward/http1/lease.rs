@@ -80,7 +80,8 @@ impl Lease {
         self.answers_head = true;
     }
 
-    /// Begins to send one request, whose head is written by `write`: as much of it as the origin takes at once.
+    /// Begins to send one request, whose head is written by `write`. One without a body goes out at once, as far as the origin
+    /// takes it; one with a body while [`head`](Self::head) waits, its head and the first of its body in one piece.
     pub(in crate::forward) fn begin(
         &mut self,
         write: impl FnOnce(&mut Vec<u8>) -> Result<Length, Denial>,
@@ -105,7 +106,7 @@ impl Lease {
         Failure { unsent, has_answered: self.connection.has_received(), was_idle: !self.is_fresh, error }
     }
 
-    /// Writes the head, with what there is of the body.
+    /// Writes the head, or keeps it until it goes out with the body.
     fn write(
         &mut self,
         cx: &mut Context<'_>,

@@ -2,7 +2,8 @@
 //!
 //! Written and read here, where hyper is at every other end: a request that is forwarded has been taken apart already, and
 //! to build it up once more for a client library, which hands its halves from task to task, is a quarter of what a request
-//! costs. What is read of a response is what hyper reads, no more leniently.
+//! costs. What is read of a response is what hyper reads, no more leniently, but for the extensions of chunks: 16 KiB of them
+//! is the most in a line here, in a whole body there.
 
 mod chunked;
 mod connection;
