@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use http::request::Parts;
 use http::{Request, Response};
-use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 
@@ -17,6 +16,7 @@ use crate::deadline::Deadlines;
 use crate::denial::Denial;
 use crate::forward::{Places, PoolCounters, Upstream, Usage};
 use crate::gateway::{self, AnswerBody, Gateway};
+use crate::incoming::Incoming;
 use crate::interim::Interim;
 use crate::issuer::{InvalidSettings, Issuer, Issuers, Refresher};
 use crate::peer::Peer;

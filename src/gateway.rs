@@ -9,7 +9,6 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Version};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
-use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::clock::Clock;
@@ -17,6 +16,7 @@ use crate::denial::Denial;
 use crate::forward::{
     self, Direction, Inbound, ResponseBody, ResponseCut, SubProtocols, TunnelEnd, Unanswered, Upstream,
 };
+use crate::incoming::Incoming;
 use crate::interim::Interim;
 use crate::peer::Peer;
 use crate::policy::Policy;

@@ -1,12 +1,10 @@
 //! Interim responses (RFC 9110 §15.2) on their way to a client: whoever hears of one leaves it here, and the client's
 //! connection takes it along, before the head of the answer.
-//!
-//! hyper's server writes no interim response but its own `100 Continue`.
 
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Poll, ready};
 
 use http::{HeaderMap, StatusCode};
 
@@ -28,8 +26,6 @@ struct Slot {
     /// Of the request that is being answered.
     count: Cell<usize>,
     size: Cell<usize>,
-    /// Who waits until they are written.
-    waiting: RefCell<Option<Waker>>,
 }
 
 impl Interim {
@@ -63,18 +59,9 @@ impl Interim {
         self.0.heads.borrow().is_empty()
     }
 
-    /// Ready when everything is written: until then the answer has to wait.
-    pub fn poll_empty(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.is_empty() {
-            return Poll::Ready(());
-        }
-        *self.0.waiting.borrow_mut() = Some(cx.waker().clone());
-        Poll::Pending
-    }
-
     /// Writes everything with `write`, where nothing else is half written.
     pub fn poll_write_to(&self, mut write: impl FnMut(&[u8]) -> Poll<io::Result<usize>>) -> Poll<io::Result<()>> {
-        let Slot { heads, written, waiting, .. } = &*self.0;
+        let Slot { heads, written, .. } = &*self.0;
         let mut heads = heads.borrow_mut();
         while let Some(rest) = heads.get(written.get()..).filter(|rest| !rest.is_empty()) {
             match ready!(write(rest))? {
@@ -85,9 +72,6 @@ impl Interim {
         // Between them a connection keeps no memory.
         *heads = Vec::new();
         written.set(0);
-        if let Some(waiting) = waiting.take() {
-            waiting.wake();
-        }
         Poll::Ready(Ok(()))
     }
 }
@@ -138,18 +122,5 @@ mod tests {
             }
             assert_eq!(written(&interim, 1000).matches("102 Processing").count(), expected, "{size}");
         }
-    }
-
-    #[test]
-    fn who_waits_until_they_are_written_is_woken() {
-        let interim = Interim::default();
-        let cx = &mut Context::from_waker(Waker::noop());
-        assert!(interim.poll_empty(cx).is_ready());
-        interim.push(StatusCode::PROCESSING, &HeaderMap::new());
-        assert!(interim.poll_empty(cx).is_pending());
-        assert!(interim.poll_write_to(|_| Poll::Pending).is_pending());
-        assert!(interim.poll_empty(cx).is_pending());
-        written(&interim, 4);
-        assert!(interim.poll_empty(cx).is_ready());
     }
 }

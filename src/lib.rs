@@ -15,11 +15,12 @@
 //! Keys go one way, with one writer for each issuer: [`issuer`] discovers and fetches them in the background, and publishes
 //! each set as an immutable snapshot that the workers read.
 //!
-//! Arrows run one way: `denial clock counter readiness deadline peer interim` ← `jose` ← `issuer` ← `token` ← `policy` ← `forward`; [`respond`] and
+//! Arrows run one way: `denial clock counter readiness deadline peer interim incoming chunked` ← `jose` ← `issuer` ← `token` ← `policy` ← `forward`; [`respond`] and
 //! [`server`] stand aside; [`gateway`] ← [`app`] ← [`command`]. `tests/rooms.rs` holds them.
 
 pub mod admin;
 pub mod app;
+pub mod chunked;
 pub mod cli;
 pub mod clock;
 pub mod command;
@@ -29,6 +30,7 @@ pub mod deadline;
 pub mod denial;
 pub mod forward;
 pub mod gateway;
+pub mod incoming;
 pub mod interim;
 pub mod issuer;
 pub mod jose;

@@ -9,12 +9,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use claimgate::deadline::Deadlines;
 use claimgate::denial::Denial;
+use claimgate::incoming::Incoming;
 use claimgate::interim::Interim;
 use claimgate::peer::Peer;
 use claimgate::server::{Ended, Handler, Listen, Listening, MakeHandler, Server, Settings};
 use http::{Request, Response};
 use http_body_util::Full;
-use hyper::body::Incoming;
 use tokio::sync::oneshot;
 
 use crate::support::{Client, client};

@@ -8,12 +8,12 @@ use claimgate::denial::Denial;
 
 /// Every room with the rooms that it may use. What a room may use is listed in full.
 #[rustfmt::skip]
-const ARROWS: [(&str, &[&str]); 23] = [
+const ARROWS: [(&str, &[&str]); 25] = [
     ("lib", &[]),
     ("main", &["cli", "config", "app", "command", "telemetry", "clock"]),
     ("cli", &[]),
     ("config", &["cli", "server", "admin", "peer", "issuer", "token", "policy", "forward", "telemetry", "jose"]),
-    ("app", &["config", "server", "admin", "gateway", "forward", "policy", "token", "issuer", "telemetry", "readiness", "clock", "denial", "deadline", "peer", "interim"]),
+    ("app", &["config", "server", "admin", "gateway", "forward", "policy", "token", "issuer", "telemetry", "readiness", "clock", "denial", "deadline", "peer", "interim", "incoming"]),
     ("command", &["app", "cli", "config", "server", "admin", "jose", "clock", "telemetry"]),
     ("telemetry", &["denial", "clock", "counter"]),
     ("denial", &["clock"]),
@@ -23,14 +23,16 @@ const ARROWS: [(&str, &[&str]); 23] = [
     ("peer", &[]),
     ("deadline", &[]),
     ("interim", &[]),
+    ("incoming", &[]),
+    ("chunked", &[]),
     ("jose", &["denial"]),
     ("issuer", &["jose", "denial", "readiness", "clock"]),
     ("token", &["jose", "issuer", "clock", "denial", "counter"]),
     ("policy", &["token", "denial", "clock"]),
-    ("forward", &["policy", "denial", "clock", "deadline", "counter", "peer", "interim"]),
+    ("forward", &["policy", "denial", "clock", "deadline", "counter", "peer", "interim", "incoming", "chunked"]),
     ("respond", &["denial"]),
-    ("gateway", &["token", "policy", "forward", "respond", "telemetry", "denial", "clock", "peer", "interim"]),
-    ("server", &["denial", "deadline", "counter", "peer", "clock", "interim"]),
+    ("gateway", &["token", "policy", "forward", "respond", "telemetry", "denial", "clock", "peer", "interim", "incoming"]),
+    ("server", &["denial", "deadline", "counter", "peer", "clock", "interim", "incoming", "chunked"]),
     ("admin", &["server", "readiness", "telemetry", "issuer", "denial", "clock"]),
 ];
 

@@ -8,7 +8,7 @@ use claimgate::cli::Flags;
 use claimgate::config::Config;
 use claimgate::forward::fuzzing::forward;
 use claimgate::policy::{Permit, Policy, Rule};
-use claimgate::server::fuzzing::pass;
+use claimgate::server::fuzzing::{Message, read};
 use clap::Parser;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
@@ -21,24 +21,29 @@ static CONFIG: LazyLock<Config> = LazyLock::new(|| {
 
 fuzz_target!(|data: &[u8]| {
     let Some((piece, bytes)) = data.split_first() else { return };
-    let whole = pass(bytes, bytes.len());
-    let pieces = pass(bytes, usize::from(piece % 16) + 1);
+    let whole = read(bytes, bytes.len());
+    let pieces = read(bytes, usize::from(piece % 16) + 1);
     assert_eq!((whole.refusal.is_some(), whole.is_http2), (pieces.refusal.is_some(), pieces.is_http2));
-    if whole.refusal.is_some() || whole.is_http2 || whole.bytes.is_empty() {
+    if whole.refusal.is_some() || whole.is_http2 {
         return;
     }
-    assert_eq!(whole.is_cut, pieces.is_cut);
-    if !whole.is_cut {
-        assert_eq!(whole.bytes, pieces.bytes);
-    }
-    let Some(head) = read(&whole.bytes) else { panic!("another reader does not read it") };
+    assert_eq!((whole.is_cut, whole.is_whole, &whole.body), (pieces.is_cut, pieces.is_whole, &pieces.body));
+    assert_eq!(whole.trailers, pieces.trailers);
+    let Message { head: Some(head), .. } = whole else { return };
+    compare(&head, &pieces.head.expect("it came in pieces"));
+    compare(&head, &read_otherwise(bytes).expect("another reader reads it"));
     let permit = Policy::new(CONFIG.policy.clone()).authorize(Rule::Public, None).unwrap();
     let Ok(forwarded) = forward(&CONFIG.forward, &head, &permit) else { return };
     judge(&head, &forwarded);
     forward_again(forwarded, &permit);
 });
 
-fn read(bytes: &[u8]) -> Option<Parts> {
+fn compare(one: &Parts, other: &Parts) {
+    assert_eq!((&one.method, &one.uri, &one.headers), (&other.method, &other.uri, &other.headers));
+}
+
+/// By a parser that others use.
+fn read_otherwise(bytes: &[u8]) -> Option<Parts> {
     let mut fields = [httparse::EMPTY_HEADER; 100];
     let mut parsed = httparse::Request::new(&mut fields);
     assert!(parsed.parse(bytes).ok()?.is_complete());

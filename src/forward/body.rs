@@ -2,15 +2,13 @@
 
 use std::collections::VecDeque;
 use std::error::Error;
-use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{HeaderMap, Version};
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::answer::Answer;
@@ -21,13 +19,12 @@ use super::request_head::HeadWriter;
 use super::response_head::may_be_trailer;
 use super::tunnel::Tunnel;
 use crate::deadline::Deadline;
+use crate::incoming::{Broken, Incoming};
 
 /// A request body on its way to the origin.
 #[derive(Debug)]
 pub(super) struct RequestBody {
     inner: Option<Incoming>,
-    /// It comes over HTTP/2.
-    is_http2: bool,
     exchange: Rc<Exchange>,
     head: Rc<HeadWriter>,
     /// What the origin has not acted upon and gets again, before all others.
@@ -44,15 +41,14 @@ struct Waiting {
 }
 
 impl RequestBody {
-    pub(super) fn new(inner: Incoming, version: Version, exchange: Rc<Exchange>, head: Rc<HeadWriter>) -> Self {
+    pub(super) fn new(inner: Incoming, exchange: Rc<Exchange>, head: Rc<HeadWriter>) -> Self {
         let inner = Some(inner).filter(|body| !body.is_end_stream());
-        let is_http2 = version == Version::HTTP_2;
-        Self { inner, is_http2, exchange, head, again: VecDeque::new(), received: 0, idle: None }
+        Self { inner, exchange, head, again: VecDeque::new(), received: 0, idle: None }
     }
 
     /// No body at all, as for a request that is sent again.
     pub(super) fn empty(exchange: Rc<Exchange>, head: Rc<HeadWriter>) -> Self {
-        Self { inner: None, is_http2: false, exchange, head, again: VecDeque::new(), received: 0, idle: None }
+        Self { inner: None, exchange, head, again: VecDeque::new(), received: 0, idle: None }
     }
 
     /// The same once more, with what has been taken of it.
@@ -144,9 +140,8 @@ impl Body for RequestBody {
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(error))) => this.cut(cause(&error)),
-            // hyper takes a stream that was reset without an error for one that has ended.
-            Poll::Ready(None) if this.is_http2 && !inner.is_end_stream() => this.cut(Cut::Gone),
+            Poll::Ready(Some(Err(Broken::Malformed))) => this.cut(Cut::Malformed),
+            Poll::Ready(Some(Err(Broken::Gone))) => this.cut(Cut::Gone),
             Poll::Ready(None) => {
                 this.complete();
                 Poll::Ready(None)
@@ -167,15 +162,6 @@ impl Body for RequestBody {
             return SizeHint::default();
         }
         self.inner.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint)
-    }
-}
-
-/// Whose fault it was: what the reader in front of hyper, or hyper, found to be no body is the client's.
-fn cause(error: &hyper::Error) -> Cut {
-    let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
-    match source.map(io::Error::kind) {
-        Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput) => Cut::Malformed,
-        _ => Cut::Gone,
     }
 }
 

@@ -34,7 +34,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
-use hyper::body::{Body, Incoming};
+use http_body::Body;
 use tokio::time::Instant;
 
 use self::answer::Answer;
@@ -57,6 +57,7 @@ pub use self::upgrade::{SubProtocols, is_websocket};
 use crate::clock::NumericDate;
 use crate::deadline::Deadlines;
 use crate::denial::Denial;
+use crate::incoming::Incoming;
 use crate::interim::Interim;
 use crate::peer::{Peer, TrustedProxies};
 use crate::policy::Permit;
@@ -194,7 +195,7 @@ impl Upstream {
         let asked = asked.filter(|_| self.pool.has_http1());
         let outbound = Outbound { head, permit: &permit, inbound, asked: asked.as_deref() };
         let exchange = Rc::new(self.begin(head, &permit, &inbound));
-        let body = RequestBody::new(body, head.version, Rc::clone(&exchange), Rc::clone(&self.head));
+        let body = RequestBody::new(body, Rc::clone(&exchange), Rc::clone(&self.head));
         let limited = async {
             tokio::select! {
                 biased;

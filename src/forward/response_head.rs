@@ -64,7 +64,7 @@ fn check<B>(response: &Response<B>) -> Result<Met, Denial> {
     }
 }
 
-/// In the one spelling that everybody reads alike; hyper also takes `2, 2` and `02`, and would pass them on.
+/// In the one spelling that everybody reads alike; others also take `2, 2` and `02`.
 fn is_plain_number(value: &[u8]) -> bool {
     !value.is_empty() && value.iter().all(u8::is_ascii_digit) && (value.len() == 1 || !value.starts_with(b"0"))
 }

@@ -3,7 +3,6 @@
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode, Version, request};
 use hyper::ext::Protocol;
-use hyper::upgrade::OnUpgrade;
 
 use super::request_head::Fields;
 use super::response_head::{self, invalid};
@@ -38,9 +37,11 @@ pub fn is_websocket(head: &request::Parts) -> bool {
         || is_asking(head) && head.method == Method::GET && protocols(&head.headers).any(is_named_websocket)
 }
 
-/// hyper notes an `Upgrade` field of HTTP/1.1: a request without one is not searched for it.
+/// HTTP/1.1 alone has the field (RFC 9110 §7.8).
 fn is_asking(head: &request::Parts) -> bool {
-    head.extensions.get::<OnUpgrade>().is_some() && has_option(&head.headers, "upgrade")
+    head.headers.contains_key(header::UPGRADE)
+        && head.version == Version::HTTP_11
+        && has_option(&head.headers, "upgrade")
 }
 
 /// The server has put it into the form of HTTP/1.1 otherwise, where it is for a WebSocket (RFC 8441 §4).

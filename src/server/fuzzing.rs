@@ -1,15 +1,23 @@
 //! Doors for `fuzz/`, which only test builds have beside, so that a change breaks neither unseen.
 
 use futures_util::FutureExt;
+use http::HeaderMap;
+use http::request::Parts;
 
 use super::proxy_protocol;
 use super::wire::Wire;
 
 /// What the strict reader made of a connection's first message.
-#[derive(Debug, Eq, PartialEq)]
-pub struct Passed {
-    /// What hyper gets to read.
-    pub bytes: Vec<u8>,
+#[derive(Debug, Default)]
+pub struct Message {
+    /// Its head, if it is complete.
+    pub head: Option<Parts>,
+    /// What of its body has come.
+    pub body: Vec<u8>,
+    /// What follows that.
+    pub trailers: Option<HeaderMap>,
+    /// Whether it has come to its end.
+    pub is_whole: bool,
     /// Why it is refused, if it is.
     pub refusal: Option<&'static str>,
     /// Whether a chunk was malformed.
@@ -19,30 +27,36 @@ pub struct Passed {
 }
 
 /// Reads the bytes in pieces of this size.
-pub fn pass(bytes: &[u8], piece: usize) -> Passed {
+pub fn read(bytes: &[u8], piece: usize) -> Message {
     let mut wire = Wire::new(64 * 1024);
-    let mut passed = Passed { bytes: Vec::new(), refusal: None, is_cut: false, is_http2: false };
+    let mut message = Message::default();
     for piece in bytes.chunks(piece.max(1)) {
-        if let Err(denial) = wire.receive(piece) {
-            passed.refusal = Some(denial.row().reason);
-            break;
-        }
-        if wire.is_http2() {
-            passed.is_http2 = true;
-            break;
-        }
-        loop {
-            match wire.pass(usize::MAX, |bytes| passed.bytes.extend_from_slice(bytes)) {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(_) => {
-                    passed.is_cut = true;
-                    return passed;
+        wire.receive(piece);
+        if message.head.is_none() {
+            match wire.take_head(&mut HeaderMap::new()) {
+                Ok(head) => message.head = head.map(|head| head.parts),
+                Err(denial) => {
+                    message.refusal = Some(denial.row().reason);
+                    break;
                 }
             }
         }
+        message.is_http2 = wire.is_http2();
+        while let Some(frame) = wire.next_frame().unwrap_or_else(|_| {
+            message.is_cut = true;
+            None
+        }) {
+            match frame.into_data() {
+                Ok(data) => message.body.extend_from_slice(&data),
+                Err(frame) => message.trailers = frame.into_trailers().ok(),
+            }
+        }
+        if message.is_cut || message.is_http2 {
+            break;
+        }
     }
-    passed
+    message.is_whole = wire.is_awaiting_answer();
+    message
 }
 
 /// Reads a PROXY header: how many bytes it has, and whether it names a client.

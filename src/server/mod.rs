@@ -8,6 +8,7 @@ mod descriptors;
 #[cfg(any(fuzzing, test))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod http1;
 mod http2;
 mod io;
 mod listener;
@@ -29,7 +30,6 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{Request, Response};
 use http_body::Body;
-use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use self::descriptors::Descriptors;
@@ -38,6 +38,7 @@ pub use self::listening::{Listen, Listening, bind};
 pub use self::tls::{Tls, TlsFile, TlsSettings, TlsVersion, UnusableFile};
 use crate::deadline::Deadlines;
 use crate::denial::Denial;
+use crate::incoming::Incoming;
 use crate::interim::Interim;
 use crate::peer::{Peer, TrustedProxies};
 

@@ -1,6 +1,5 @@
 //! A thread with its own runtime and its own connections.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +10,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::io::{Connection, Limits, Scratch};
+use super::io::{Buffers, Connection, Limits};
 use super::listening::Released;
 use super::preamble::Preamble;
 use super::shutdown::{Drain, Stage};
@@ -20,14 +19,11 @@ use super::{Handler, MakeHandler, Settings, connection};
 use crate::deadline::{Deadline, Deadlines};
 use crate::peer::Peer;
 
-/// What one read may bring: more than a head, and a body in few system calls.
-const SCRATCH_SIZE: usize = 64 * 1024;
-
 /// What the connections of one worker share.
 pub(super) struct Worker<H> {
     pub(super) handler: H,
     pub(super) drain: Rc<Drain>,
-    scratch: Scratch,
+    buffers: Buffers,
     pub(super) max_head: usize,
     deadlines: Deadlines,
     limits: Limits,
@@ -37,7 +33,7 @@ pub(super) struct Worker<H> {
 impl<H> Worker<H> {
     /// The state of a connection that has just been accepted.
     pub(super) fn connection(&self, stream: Stream, deadline: Deadline) -> Connection {
-        Connection::new(stream, Rc::clone(&self.scratch), self.max_head, deadline, self.limits)
+        Connection::new(stream, self.buffers.clone(), self.max_head, deadline, self.limits)
     }
 }
 
@@ -48,8 +44,8 @@ impl<H> Worker<H> {
         Rc::new(Self {
             handler,
             drain: Rc::default(),
-            scratch: Rc::new(RefCell::new(vec![0; SCRATCH_SIZE].into_boxed_slice())),
-            max_head: SCRATCH_SIZE,
+            buffers: Buffers::default(),
+            max_head: 64 * 1024,
             deadlines: deadlines.clone(),
             limits,
             preamble: Preamble { proxy_protocol: None, tls: None },
@@ -175,7 +171,7 @@ impl Thread {
         let worker = Rc::new(Worker {
             handler: make.make(&deadlines),
             drain: Rc::default(),
-            scratch: Rc::new(RefCell::new(vec![0; SCRATCH_SIZE].into_boxed_slice())),
+            buffers: Buffers::default(),
             max_head: self.settings.max_header_size,
             limits: Limits {
                 header: self.settings.header_timeout,

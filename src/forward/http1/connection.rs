@@ -14,8 +14,6 @@ use crate::forward::stream::OriginIo;
 /// The most that is read at once, in bytes: 64 KiB of a body together with the head before it. A response head alone may
 /// be as large.
 pub(super) const MAX_READ: usize = 72 * 1024;
-/// The most that is copied out of a buffer, in bytes, so that the buffer can be used again.
-const MAX_COPY: usize = 8 * 1024;
 
 /// What a worker's connections read to and write from, in turn. Clones are the same.
 #[derive(Clone, Debug, Default)]
@@ -157,15 +155,4 @@ impl Connection {
         // A tunnel may last for long: it keeps no buffer for a few bytes.
         Some((io.into_inner(), Bytes::copy_from_slice(&held.into_inner())))
     }
-}
-
-/// Takes bytes out of a buffer; few of them leave the buffer to be used again.
-pub(super) fn take(held: &mut BytesMut, count: usize) -> Bytes {
-    let count = count.min(held.len());
-    if count > MAX_COPY {
-        return held.split_to(count).freeze();
-    }
-    let taken = held.get(..count).map(Bytes::copy_from_slice).unwrap_or_default();
-    bytes::Buf::advance(held, count);
-    taken
 }

@@ -4,9 +4,8 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 
 use super::Error;
-use super::chunked::{Chunked, Piece};
-use super::connection::take;
 use super::response::Framing;
+use crate::chunked::{Chunked, Piece, take};
 
 /// What is left of a body.
 #[derive(Debug)]
@@ -23,7 +22,7 @@ impl From<Framing> for Decoder {
         match framing {
             Framing::Length(0) => Self::Done,
             Framing::Length(length) => Self::Length(length),
-            Framing::Chunked => Self::Chunked(Box::default()),
+            Framing::Chunked => Self::Chunked(Box::new(Chunked::of_response())),
             Framing::Close => Self::Close,
         }
     }

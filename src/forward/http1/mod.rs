@@ -1,11 +1,10 @@
 //! HTTP/1.1 to the origin: one request at a time on a connection (RFC 9112).
 //!
-//! Written and read here, where hyper is at every other end: a request that is forwarded has been taken apart already, and
+//! Written and read here, as is HTTP/1 with clients: a request that is forwarded has been taken apart already, and
 //! to build it up once more for a client library, which hands its halves from task to task, is a quarter of what a request
 //! costs. What is read of a response is what hyper reads, no more leniently, but for the extensions of chunks: 16 KiB of them
 //! is the most in a line here, in a whole body there.
 
-mod chunked;
 mod connection;
 mod decode;
 mod lease;
@@ -22,6 +21,7 @@ pub(super) use self::lease::Lease;
 pub(super) use self::pieces::Pieces;
 pub(super) use self::upload::Length;
 use super::answer::Broken;
+use crate::chunked::Malformed;
 
 /// Why an exchange ended early.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +37,9 @@ pub(super) enum Error {
     /// What came is no HTTP/1.
     #[error("not valid HTTP: {0}")]
     Malformed(&'static str),
+    /// The same of a chunked body.
+    #[error("not valid HTTP: {0}")]
+    Chunked(#[from] Malformed),
     /// The request was not sent to its end.
     #[error("the request was cut")]
     Cut,
@@ -45,6 +48,6 @@ pub(super) enum Error {
 impl Error {
     /// Whether something came that is no HTTP.
     pub(super) const fn is_malformed(&self) -> bool {
-        matches!(self, Self::Malformed(_))
+        matches!(self, Self::Malformed(_) | Self::Chunked(_))
     }
 }

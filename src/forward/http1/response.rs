@@ -11,7 +11,7 @@ use hyper::ext::ReasonPhrase;
 
 use super::Error;
 
-/// As many as hyper takes.
+/// As many as of a request.
 const MAX_FIELDS: usize = 100;
 
 /// The head of one response.

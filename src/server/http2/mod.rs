@@ -14,7 +14,6 @@ use std::task::Poll;
 use std::time::Duration;
 
 use http::{Method, Request, Response};
-use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
@@ -26,6 +25,7 @@ use super::connection::ErrorChain;
 use super::io::Connection;
 use super::shutdown::{Stage, Watch};
 use super::worker::Worker;
+use crate::incoming::Incoming;
 use crate::peer::Peer;
 
 pub(super) use self::frames::PREFACE;
@@ -127,7 +127,7 @@ fn builder(streams: &Streams) -> http2::Builder<Streams> {
 }
 
 async fn answer<H: Handler>(
-    mut request: Request<Incoming>,
+    mut request: Request<hyper::body::Incoming>,
     peer: Rc<Peer>,
     worker: Rc<Worker<H>>,
     exchange: Exchange,
@@ -136,7 +136,7 @@ async fn answer<H: Handler>(
     let upgrade = tunnel::take_upgrade(&mut request);
     let is_head = request.method() == Method::HEAD;
     let mut response = match request::normalise(&mut request) {
-        Ok(()) => worker.handler.handle(request, &peer, None).await,
+        Ok(()) => worker.handler.handle(request.map(Incoming::from), &peer, None).await,
         Err(denial) => worker.handler.refuse(denial, &peer, Some(request.into_parts().0)),
     };
     if let Some(upgrade) = upgrade

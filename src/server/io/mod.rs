@@ -1,36 +1,39 @@
 //! A client's socket and its state: read through [`Wire`], its time limits kept.
 
-mod hyper_io;
+mod buffers;
+mod content;
+mod date;
+mod output;
 mod tunnel_io;
 
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::Pin;
-use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use hyper::rt::ReadBufCursor;
+use http::HeaderMap;
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
 
-pub(super) use self::hyper_io::ClientIo;
+pub(super) use self::buffers::Buffers;
+pub(super) use self::date::Date;
 pub(super) use self::tunnel_io::TunnelIo;
 use super::stream::Stream;
-use super::wire::Wire;
+use super::wire::{Head, Wire};
 use crate::deadline::Deadline;
 use crate::denial::Denial;
 use crate::interim::Interim;
 
-/// How long what still comes after a refusal is read at the most.
+/// For how long what still comes after a refusal is read at the most.
 const LINGER_TIME: Duration = Duration::from_secs(1);
+
+/// How much of what comes though nobody wants it is thrown away, in bytes.
+const LINGER_SIZE: usize = 64 * 1024;
 
 /// How long a connection is idle before it is taken for silent, and gives its buffers back.
 const SILENCE: Duration = Duration::from_millis(200);
-
-/// The most bytes that are put together to be written in one piece.
-const FLAT_SIZE: usize = 4 * 1024;
 
 /// How long a client may take.
 #[derive(Clone, Copy, Debug)]
@@ -44,24 +47,22 @@ pub(super) struct Limits {
 #[derive(Debug)]
 pub(super) struct Connection {
     stream: RefCell<Stream>,
-    scratch: Scratch,
+    buffers: Buffers,
     wire: RefCell<Wire>,
     deadline: Deadline,
     limits: Limits,
     phase: Cell<Phase>,
     refusal: RefCell<Option<Denial>>,
-    /// The task, when it waits for bytes that are here already once the answer is written.
-    reader: RefCell<Option<Waker>>,
     must_linger: Cell<bool>,
-    /// hyper has nothing left to do but to wait for the next head.
-    awaits_head: Cell<bool>,
+    /// How much of what still came was thrown away.
+    lingered: Cell<Option<usize>>,
+    content: content::State,
     /// An answer is here that the client does not read.
     is_write_stalled: Cell<bool>,
     /// The answer has no other end than the connection's, which has not come yet.
     owes_the_end: Cell<bool>,
     /// What is to be written before the answer.
     interim: Interim,
-    has_said_goodbye: Cell<bool>,
 }
 
 /// What the deadline is for.
@@ -79,22 +80,21 @@ enum Phase {
 
 impl Connection {
     /// A connection whose first head is awaited, until `deadline`.
-    pub(super) fn new(stream: Stream, scratch: Scratch, max_head: usize, deadline: Deadline, limits: Limits) -> Self {
+    pub(super) fn new(stream: Stream, buffers: Buffers, max_head: usize, deadline: Deadline, limits: Limits) -> Self {
         Self {
             stream: RefCell::new(stream),
-            scratch,
+            buffers,
             wire: RefCell::new(Wire::new(max_head)),
             deadline,
             limits,
             phase: Cell::new(Phase::Head),
             refusal: RefCell::default(),
-            reader: RefCell::default(),
             must_linger: Cell::new(false),
-            awaits_head: Cell::new(false),
+            lingered: Cell::new(None),
+            content: content::State::default(),
             is_write_stalled: Cell::new(false),
             owes_the_end: Cell::new(false),
             interim: Interim::default(),
-            has_said_goodbye: Cell::new(false),
         }
     }
 
@@ -104,17 +104,12 @@ impl Connection {
         *self.refusal.borrow_mut() = Some(denial);
     }
 
-    /// A request begins; why it is refused, when its head was.
-    pub(super) fn begin(&self, has_body: bool) -> Option<Denial> {
-        self.awaits_head.set(false);
-        self.must_linger.set(has_body);
+    /// A request begins to be answered, or to be refused.
+    pub(super) fn begin(&self, head: Result<&Head, ()>) {
+        self.must_linger.set(head.is_err() || !self.wire.borrow().is_awaiting_answer());
+        self.content.begin(head.is_ok_and(|head| head.expects_continue));
         self.interim.begin();
         self.enter(Phase::Serving);
-        let refusal = self.refusal.take();
-        if refusal.is_some() {
-            self.must_linger.set(true);
-        }
-        refusal
     }
 
     /// What follows the answer is not HTTP: what has come behind the request is a part of it.
@@ -136,19 +131,28 @@ impl Connection {
         &self.interim
     }
 
-    /// The answer is whole when the connection ends in order (RFC 9112 §6.3), and only then.
-    pub(super) fn end_by_close(&self) {
-        self.owes_the_end.set(true);
+    /// Whether the request has a body that has not come.
+    pub(super) fn awaits_content(&self) -> bool {
+        !self.wire.borrow().is_awaiting_answer()
     }
 
-    /// The answer has been handed over; the next request may come.
-    pub(super) fn end(&self) {
-        let answered = self.wire.borrow_mut().answered();
-        self.refuse_if(answered);
-        self.settle();
-        if let Some(reader) = self.reader.take() {
-            reader.wake();
+    /// The answer begins, and comes before whatever could still be said. One that ends with the connection is whole when that
+    /// ends in order (RFC 9112 §6.3), and only then.
+    pub(super) fn answer(&self, ends_with_connection: bool) {
+        self.content.answer();
+        self.owes_the_end.set(ends_with_connection);
+    }
+
+    /// The answer is written; the next head is awaited. Not before the whole message has come: whether it has.
+    pub(super) fn end(&self) -> bool {
+        let mut wire = self.wire.borrow_mut();
+        let has_gone_on = wire.go_on();
+        let phase = if wire.is_in_head() { Phase::Head } else { Phase::Idle };
+        drop(wire);
+        if has_gone_on {
+            self.enter(phase);
         }
+        has_gone_on
     }
 
     /// Whether no request is being answered, none has begun to arrive, and the last answer is on its way.
@@ -161,37 +165,65 @@ impl Connection {
         is_between && !self.is_write_stalled.get()
     }
 
-    /// Whether its end was announced, or there was no reason to.
-    pub(super) fn has_said_goodbye(&self) -> bool {
-        self.has_said_goodbye.get()
-    }
-
     /// Whether the client has said that it speaks HTTP/2.
     pub(super) fn is_http2(&self) -> bool {
         self.wire.borrow().is_http2() || self.stream.borrow().is_http2()
     }
 
     /// Waits until a head is complete, or refused, or is none of HTTP/1; `false` when the client goes away before.
-    pub(super) fn poll_head(&self, cx: &mut Context<'_>) -> Poll<bool> {
-        while self.wire.borrow().is_between() {
+    pub(super) fn poll_begun(&self, cx: &mut Context<'_>) -> Poll<bool> {
+        loop {
+            let has_head = self.wire.borrow_mut().has_head();
+            match has_head {
+                Ok(false) if self.refusal.borrow().is_none() => {}
+                Ok(_) => return Poll::Ready(true),
+                Err(denial) => {
+                    *self.refusal.borrow_mut() = Some(denial);
+                    return Poll::Ready(true);
+                }
+            }
             if !matches!(ready!(self.poll_fill(cx)), Ok(1..)) {
                 return Poll::Ready(false);
             }
             self.begin_head();
         }
-        Poll::Ready(true)
+    }
+
+    /// Takes the next head, or why it is refused; `None` when the client goes away before. `fields` are empty, for those of
+    /// the head.
+    pub(super) fn poll_head(&self, cx: &mut Context<'_>, fields: &mut HeaderMap) -> Poll<Option<Result<Head, Denial>>> {
+        let mut taken = self.wire.borrow_mut().take_head(fields);
+        loop {
+            if let Some(denial) = self.refusal.take() {
+                return Poll::Ready(Some(Err(denial)));
+            }
+            if let Some(head) = taken.transpose() {
+                return Poll::Ready(Some(head));
+            }
+            let received = self.poll_received(cx, |bytes| {
+                (!bytes.is_empty()).then(|| self.wire.borrow_mut().receive_head(bytes, fields))
+            });
+            taken = match ready!(received) {
+                Ok(Some(taken)) => taken,
+                Ok(None) | Err(_) => return Poll::Ready(None),
+            };
+            self.begin_head();
+        }
     }
 
     /// Ready when the client goes away before its answer is written. What else comes meanwhile is kept for later.
-    ///
-    /// hyper would look as well, into a buffer that it allocates for each request.
     pub(super) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.phase.get() != Phase::Serving {
             return Poll::Pending;
         }
         loop {
             let wire = self.wire.borrow();
-            if !wire.is_awaiting_answer() || wire.is_full() {
+            if !wire.is_awaiting_answer() {
+                // Whoever reads the body sees it, and tells when that has come to its end.
+                self.content.watch(cx);
+                return Poll::Pending;
+            }
+            if wire.is_full() {
                 return Poll::Pending;
             }
             drop(wire);
@@ -204,30 +236,13 @@ impl Connection {
     /// Reads some bytes into the wire; how many, 0 at the end.
     fn poll_fill(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         self.poll_received(cx, |bytes| {
-            self.receive(bytes);
+            self.wire.borrow_mut().receive(bytes);
             bytes.len()
         })
     }
 
-    /// Reads some bytes into the wire, and through it to hyper where that can be done at once.
-    fn poll_through(&self, cx: &mut Context<'_>, cursor: &mut ReadBufCursor<'_>) -> Poll<io::Result<Through>> {
-        self.poll_received(cx, |bytes| {
-            if bytes.is_empty() {
-                return Through::End;
-            }
-            let limit = cursor.remaining();
-            let received = self.wire.borrow_mut().receive_through(bytes, limit, |head| cursor.put_slice(head));
-            if let Ok(true) = received {
-                return Through::Passed;
-            }
-            self.begin_head();
-            self.refuse_if(received.map(drop));
-            Through::Held
-        })
-    }
-
     fn poll_received<T>(&self, cx: &mut Context<'_>, then: impl FnOnce(&[u8]) -> T) -> Poll<io::Result<T>> {
-        let mut scratch = self.scratch.borrow_mut();
+        let mut scratch = self.buffers.read();
         let mut buffer = ReadBuf::new(&mut scratch);
         ready!(Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, &mut buffer))?;
         Poll::Ready(Ok(then(buffer.filled())))
@@ -244,38 +259,11 @@ impl Connection {
         if wire.has_held() {
             return Poll::Ready(Ok(wire.give(limit, then)));
         }
-        let mut scratch = self.scratch.borrow_mut();
+        let mut scratch = self.buffers.read();
         let size = limit.min(scratch.len());
         let mut buffer = ReadBuf::new(scratch.get_mut(..size).unwrap_or_default());
         ready!(Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, &mut buffer))?;
         Poll::Ready(Ok(then(buffer.filled())))
-    }
-
-    pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.stream.borrow_mut()).poll_flush(cx)
-    }
-
-    pub(super) fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.stream.borrow_mut()).poll_shutdown(cx)
-    }
-
-    /// Writes what is in several pieces. Small ones are put together before: the kernel takes one faster.
-    pub(super) fn poll_write_pieces(
-        &self,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let stream = &mut *self.stream.borrow_mut();
-        let size: usize = slices.iter().map(|slice| slice.len()).sum();
-        if size > FLAT_SIZE {
-            return Pin::new(stream).poll_write_vectored(cx, slices);
-        }
-        let mut scratch = self.scratch.borrow_mut();
-        let mut whole = ReadBuf::new(&mut scratch);
-        for slice in slices {
-            whole.put_slice(slice);
-        }
-        Pin::new(stream).poll_write(cx, whole.filled())
     }
 
     /// Waits for the deadline; ready when the connection is silent, or to be closed without another word.
@@ -283,8 +271,7 @@ impl Connection {
     /// A head that has begun is refused instead, and the task that reads is to go on.
     pub(super) fn poll_expired(&self, cx: &mut Context<'_>) -> Poll<Pause> {
         ready!(self.deadline.poll_elapsed(cx));
-        let is_at_rest = self.awaits_head.get() && !self.is_write_stalled.get();
-        if self.phase.get() == Phase::Idle && is_at_rest && self.limits.idle > SILENCE {
+        if self.phase.get() == Phase::Idle && self.limits.idle > SILENCE {
             self.enter(Phase::Silent);
             return Poll::Ready(Pause::Silence);
         }
@@ -299,16 +286,6 @@ impl Connection {
         Poll::Ready(Pause::End)
     }
 
-    /// Once the message and its answer are done, the next one is awaited. To be called whenever bytes were passed on.
-    fn settle(&self) {
-        let gone_on = self.wire.borrow_mut().go_on();
-        self.refuse_if(gone_on);
-        let wire = self.wire.borrow();
-        if self.phase.get() == Phase::Serving && wire.is_between() {
-            self.enter(if wire.is_in_head() { Phase::Head } else { Phase::Idle });
-        }
-    }
-
     fn enter(&self, phase: Phase) {
         self.phase.set(phase);
         self.arm();
@@ -319,45 +296,17 @@ impl Connection {
         let limit = match (self.phase.get(), self.is_write_stalled.get()) {
             (Phase::Head, _) => self.limits.header,
             (Phase::Serving | Phase::Idle | Phase::Silent, true) => self.limits.write,
-            (Phase::Idle, false) if self.awaits_head.get() => self.limits.idle.min(SILENCE),
-            (Phase::Idle, false) => self.limits.idle,
+            (Phase::Idle, false) => self.limits.idle.min(SILENCE),
             (Phase::Silent, false) => self.limits.idle.saturating_sub(SILENCE),
             (Phase::Serving, false) => return self.deadline.disarm(),
         };
         self.deadline.arm(Instant::now() + limit);
     }
 
-    /// hyper waits for a head. Until it does, it may still hold a part of a body, or be closing.
-    fn await_head(&self) {
-        if !self.awaits_head.replace(true) && self.phase.get() == Phase::Idle {
-            self.arm();
-        }
-    }
-
     /// A head has begun, if more has come than an empty line.
     fn begin_head(&self) {
         if matches!(self.phase.get(), Phase::Idle | Phase::Silent) && self.wire.borrow().is_in_head() {
             self.enter(Phase::Head);
-        }
-    }
-
-    /// Keeps what comes behind a request that is being answered.
-    fn receive(&self, bytes: &[u8]) {
-        let received = self.wire.borrow_mut().receive(bytes);
-        self.refuse_if(received);
-    }
-
-    fn refuse_if(&self, refused: Result<(), Denial>) {
-        if let Err(denial) = refused {
-            *self.refusal.borrow_mut() = Some(denial);
-        }
-    }
-
-    /// The client does not read, or does again: each byte that it takes gives it more time.
-    fn stalled(&self, is_stalled: bool) {
-        self.is_write_stalled.set(is_stalled);
-        if self.phase.get() != Phase::Head {
-            self.arm();
         }
     }
 }
@@ -378,21 +327,6 @@ impl Drop for Connection {
 pub(super) enum Pause {
     /// It has been idle for a while.
     Silence,
-    /// It has become something else than HTTP.
-    Switch,
     /// It is over.
     End,
 }
-
-/// What became of bytes that were read.
-enum Through {
-    /// hyper has them.
-    Passed,
-    /// The wire has them.
-    Held,
-    /// There were none.
-    End,
-}
-
-/// Where a worker's connections read to before their bytes have been looked at.
-pub(super) type Scratch = Rc<RefCell<Box<[u8]>>>;

@@ -22,7 +22,9 @@ impl TunnelIo {
 impl AsyncRead for TunnelIo {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let limit = buffer.remaining();
-        if let Ok(true) = self.0.wire.borrow_mut().pass(limit, |bytes| buffer.put_slice(bytes)) {
+        let mut wire = self.0.wire.borrow_mut();
+        if wire.has_held() {
+            wire.give(limit, |bytes| buffer.put_slice(bytes));
             return Poll::Ready(Ok(()));
         }
         Pin::new(&mut *self.0.stream.borrow_mut()).poll_read(cx, buffer)

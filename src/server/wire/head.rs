@@ -2,6 +2,10 @@
 
 use std::net::Ipv6Addr;
 
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header};
+
 use crate::denial::Denial;
 
 /// The most bytes of a request target.
@@ -13,51 +17,75 @@ const HEAD_END: &[u8] = b"\r\n\r\n";
 
 /// How long the body is (RFC 9112 §6.3).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Framing {
+pub(in crate::server) enum Framing {
     /// So many bytes, often none.
     Length(u64),
     /// Chunks, the last of them empty.
     Chunked,
 }
 
-/// What a look at the bytes so far brought.
-#[derive(Debug, Eq, PartialEq)]
-pub(super) enum Scan {
-    /// The head goes on.
-    Incomplete,
-    /// It ends after so many bytes.
-    Complete { len: usize, framing: Framing },
+/// The head of one request.
+#[derive(Debug)]
+pub(in crate::server) struct Head {
+    pub(in crate::server) parts: Parts,
+    pub(in crate::server) framing: Framing,
+    /// Whether the client would go on after the answer (RFC 9112 §9.3).
+    pub(in crate::server) persists: bool,
+    /// Whether it waits for `100 Continue` before it sends the body (RFC 9110 §10.1.1).
+    pub(in crate::server) expects_continue: bool,
+    /// Whether it takes trailers (RFC 9110 §10.1.4).
+    pub(in crate::server) takes_trailers: bool,
 }
 
-/// Reads one head from the start of `bytes`. `from` is where an earlier look at the same bytes ended.
-pub(super) fn scan(bytes: &[u8], from: usize, max_size: usize) -> Result<Scan, Denial> {
-    // A head in one piece, as most are, need not be searched for its end: its lines lead there.
-    let is_whole = from == 0 && bytes.len() <= max_size && bytes.ends_with(HEAD_END);
-    if !is_whole {
-        let Some(len) = find_end(bytes, from) else {
-            check_unfinished(bytes, from, max_size)?;
-            return Ok(Scan::Incomplete);
-        };
-        if len > max_size {
-            return Err(too_large(max_size));
-        }
+/// How long the head is that these bytes begin with, `None` while it is not complete. `from` is where an earlier look at the
+/// same bytes ended.
+pub(super) fn find(bytes: &[u8], from: usize, max_size: usize) -> Result<Option<usize>, Denial> {
+    match find_end(bytes, from) {
+        Some(length) if length > max_size => Err(too_large(max_size)),
+        None => check_unfinished(bytes, from, max_size).map(|()| None),
+        found => Ok(found),
     }
-    let mut lines = Lines(bytes);
-    let request_line = lines.next().ok_or(Denial::MalformedRequest("an empty head".into()))??;
-    let is_http_10 = parse_request_line(request_line)?;
-    let mut fields = Fields::default();
+}
+
+/// Whether these bytes are likely to be one whole head and no more, as most are. Its lines then lead to its end, and nobody
+/// need search for it.
+pub(super) fn is_whole(bytes: &[u8], max_size: usize) -> bool {
+    bytes.len() <= max_size && bytes.ends_with(HEAD_END)
+}
+
+/// Reads the head that these bytes begin with and hold the end of, and tells how long it is. `fields` are empty; whoever
+/// has used some lends them again, which saves two allocations.
+pub(super) fn parse(bytes: &[u8], fields: HeaderMap) -> Result<(usize, Head), Denial> {
+    // One piece of memory for the target and all values.
+    let whole = Bytes::copy_from_slice(bytes);
+    let mut lines = Lines(&whole);
+    let request_line = lines.next().ok_or(malformed("an empty head"))??;
+    let mut parts = parse_request_line(request_line, &whole)?;
+    parts.headers = fields;
+    let mut met = Met::default();
     for line in lines.by_ref() {
         let line = line?;
         if line.is_empty() {
             break;
         }
-        fields.add(line)?;
+        let (name, value) = split_field(line)?;
+        let name =
+            HeaderName::from_bytes(name).map_err(|_| malformed("a header name has a character that none may have"))?;
+        let value = HeaderValue::from_maybe_shared(whole.slice_ref(value))
+            .map_err(|_| malformed("a header value has a control character"))?;
+        met.add(&name, value.as_bytes())?;
+        // What is too much is counted and told at the end.
+        if met.count <= MAX_FIELDS {
+            parts.headers.append(name, value);
+        }
     }
-    Ok(Scan::Complete { len: bytes.len().saturating_sub(lines.0.len()), framing: fields.finish(is_http_10)? })
+    let length = whole.len().saturating_sub(lines.0.len());
+    let framing = met.finish(parts.version == Version::HTTP_10)?;
+    Ok((length, met.head(parts, framing)))
 }
 
-/// One field line of a head or of trailers: `name: value` (RFC 9112 §5).
-pub(super) fn split_field(line: &[u8]) -> Result<(&[u8], &[u8]), Denial> {
+/// One field line: `name: value` (RFC 9112 §5). Which characters either may have is for the types that they become.
+fn split_field(line: &[u8]) -> Result<(&[u8], &[u8]), Denial> {
     if matches!(line.first(), Some(b' ' | b'\t')) {
         return Err(ambiguous("a header field is folded over two lines"));
     }
@@ -66,15 +94,7 @@ pub(super) fn split_field(line: &[u8]) -> Result<(&[u8], &[u8]), Denial> {
     if matches!(name.last(), Some(b' ' | b'\t')) {
         return Err(ambiguous("white space before the colon of a header field"));
     }
-    if name.is_empty() || !name.iter().all(|byte| is_tchar(*byte)) {
-        return Err(malformed("a header name has a character that none may have"));
-    }
-    let value = trim(value.get(1..).unwrap_or_default());
-    // No early exit, so that the compiler can look at many bytes at a time.
-    if !value.iter().fold(true, |valid, byte| valid & is_field_byte(*byte)) {
-        return Err(malformed("a header value has a control character"));
-    }
-    Ok((name, value))
+    Ok((name, trim(value.get(1..).unwrap_or_default())))
 }
 
 /// Without the white space around it, which is spaces and tabs (RFC 9110 §5.6.3) and not, as in ASCII, form feeds too.
@@ -130,22 +150,25 @@ impl<'b> Iterator for Lines<'b> {
     }
 }
 
-/// `method SP request-target SP HTTP-version` (RFC 9112 §3), one space each; tells whether the version is HTTP/1.0.
-fn parse_request_line(line: &[u8]) -> Result<bool, Denial> {
-    let mut parts = line.split(|byte| *byte == b' ');
-    let (Some(method), Some(target), Some(version), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+/// `method SP request-target SP HTTP-version` (RFC 9112 §3), one space each. `whole` is what the line is a part of.
+fn parse_request_line(line: &[u8], whole: &Bytes) -> Result<Parts, Denial> {
+    let mut words = line.split(|byte| *byte == b' ');
+    let (Some(method), Some(target), Some(version), None) = (words.next(), words.next(), words.next(), words.next())
     else {
         return Err(malformed("the request line does not have three parts"));
     };
-    if method.is_empty() || !method.iter().all(|byte| is_tchar(*byte)) {
-        return Err(malformed("the method has a character that none may have"));
-    }
+    let (mut parts, ()) = Request::new(()).into_parts();
+    parts.method =
+        Method::from_bytes(method).map_err(|_| malformed("the method has a character that none may have"))?;
     check_target(method, target)?;
-    match version {
-        b"HTTP/1.1" => Ok(false),
-        b"HTTP/1.0" => Ok(true),
-        _ => Err(malformed("the version is neither HTTP/1.1 nor HTTP/1.0")),
-    }
+    parts.version = match version {
+        b"HTTP/1.1" => Version::HTTP_11,
+        b"HTTP/1.0" => Version::HTTP_10,
+        _ => return Err(malformed("the version is neither HTTP/1.1 nor HTTP/1.0")),
+    };
+    parts.uri =
+        Uri::from_maybe_shared(whole.slice_ref(target)).map_err(|_| malformed("the request target cannot be read"))?;
+    Ok(parts)
 }
 
 /// The four forms of RFC 9112 §3.2.
@@ -181,38 +204,62 @@ fn check_absolute_form(target: &[u8]) -> Result<(), Denial> {
     if is_host(authority) { Ok(()) } else { Err(malformed("the authority of the request target is not valid")) }
 }
 
-/// What decides about the message, collected from its fields.
+/// What decides about the message and its connection, collected from the fields.
 #[derive(Default)]
-struct Fields {
+struct Met {
     count: usize,
     hosts: usize,
     lengths: usize,
     codings: usize,
     length: u64,
+    /// What is said of it; that it closes is said for good.
+    persists: Option<bool>,
+    expects_continue: bool,
+    takes_trailers: bool,
 }
 
-impl Fields {
-    fn add(&mut self, line: &[u8]) -> Result<(), Denial> {
-        let (name, value) = split_field(line)?;
+impl Met {
+    fn add(&mut self, name: &HeaderName, value: &[u8]) -> Result<(), Denial> {
         self.count = self.count.saturating_add(1);
-        match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => {
+        match *name {
+            header::HOST => {
                 self.hosts = self.hosts.saturating_add(1);
                 if !is_host(value) {
                     return Err(malformed("the Host field is not valid"));
                 }
             }
-            14 if name.eq_ignore_ascii_case(b"content-length") => {
+            header::CONTENT_LENGTH => {
                 self.lengths = self.lengths.saturating_add(1);
                 self.length = parse_length(value)?;
             }
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+            header::TRANSFER_ENCODING => {
                 self.codings = self.codings.saturating_add(1);
                 check_coding(value)?;
             }
+            header::CONNECTION => {
+                if lists(value, b"close") {
+                    self.persists = Some(false);
+                } else if lists(value, b"keep-alive") {
+                    self.persists = self.persists.or(Some(true));
+                }
+            }
+            header::EXPECT => self.expects_continue |= value.eq_ignore_ascii_case(b"100-continue"),
+            header::TE => self.takes_trailers |= lists(value, b"trailers"),
             _ => {}
         }
         Ok(())
+    }
+
+    /// RFC 9112 §9.3; HTTP/1.0 knows no interim responses (RFC 9110 §15.2).
+    fn head(&self, parts: Parts, framing: Framing) -> Head {
+        let is_http_11 = parts.version == Version::HTTP_11;
+        Head {
+            parts,
+            framing,
+            persists: self.persists.unwrap_or(is_http_11),
+            expects_continue: self.expects_continue && is_http_11,
+            takes_trailers: self.takes_trailers,
+        }
     }
 
     fn finish(&self, is_http_10: bool) -> Result<Framing, Denial> {
@@ -239,6 +286,11 @@ impl Fields {
     }
 }
 
+/// Whether a list has this item, in any case.
+fn lists(list: &[u8], item: &[u8]) -> bool {
+    list.split(|byte| *byte == b',').any(|given| given.trim_ascii().eq_ignore_ascii_case(item))
+}
+
 /// One number in one spelling (RFC 9110 §8.6).
 fn parse_length(value: &[u8]) -> Result<u64, Denial> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
@@ -248,7 +300,7 @@ fn parse_length(value: &[u8]) -> Result<u64, Denial> {
         return Err(ambiguous("Content-Length has leading zeros"));
     }
     let digits = std::str::from_utf8(value).ok();
-    // hyper keeps the two largest numbers for itself.
+    // No client means the two largest numbers, and more than one reader has a meaning of its own for them.
     digits
         .and_then(|digits| digits.parse().ok())
         .filter(|length| *length < u64::MAX - 1)
@@ -320,11 +372,6 @@ const TCHAR: [bool; 256] = {
     }
     table
 };
-
-/// RFC 9110 §5.5: visible characters, spaces, tabs, and what is not ASCII.
-const fn is_field_byte(byte: u8) -> bool {
-    (byte >= b' ' && byte != 0x7f) || byte == b'\t'
-}
 
 /// What RFC 3986 knows, and the few characters beside it that real clients send and no parser reads differently.
 pub(in crate::server) const fn is_target_byte(byte: u8) -> bool {

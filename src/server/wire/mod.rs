@@ -1,27 +1,23 @@
-//! A stricter reader in front of hyper: it passes on only what can be read in one way.
+//! What a client sends, read in the one way in which it can be read.
 //!
-//! hyper answers 200 to bare line feeds, to `Content-Length` beside `Transfer-Encoding`, to two lengths, and cuts a
-//! fragment from the target. What we forward is written afresh, so the origin is safe; a proxy in *front* of us that
-//! reads those otherwise is not. So a head reaches hyper only when it is complete and sound, and the bytes behind a
+//! Common parsers answer 200 to bare line feeds, to `Content-Length` beside `Transfer-Encoding`, to two lengths, and cut a
+//! fragment from the target. What we forward is written afresh, so the origin is safe; a proxy in *front* of us that reads
+//! those otherwise is not. So a head that is not sound is refused, and nothing behind it is read. The bytes behind a
 //! message stay here until its answer is written: a client that goes away is then seen behind them.
 
 // Whatever arrives, no index is out of bounds here and no number too large.
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
-mod chunked;
 mod head;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
+use http::HeaderMap;
+use http_body::{Frame, SizeHint};
 
-use self::chunked::Chunked;
-pub(super) use self::chunked::MalformedChunk;
-use self::head::{Framing, Scan};
-pub(super) use self::head::{MAX_FIELDS, MAX_TARGET, is_host, is_target_byte};
+pub(super) use self::head::{Framing, Head, MAX_FIELDS, MAX_TARGET, is_host, is_target_byte};
 use super::http2::PREFACE;
+use crate::chunked::{Chunked, Malformed, Piece, take};
 use crate::denial::Denial;
-
-/// What hyper gets to read in place of a head that is refused; its answer is the refusal.
-const HARMLESS_HEAD: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
 
 /// The most bytes that are kept back behind a message whose answer is not written yet.
 const MAX_HELD: usize = 64 * 1024;
@@ -30,12 +26,8 @@ const MAX_HELD: usize = 64 * 1024;
 #[derive(Debug)]
 pub(super) struct Wire {
     state: State,
-    /// What was read and not passed on yet.
+    /// What was read and not taken yet.
     held: BytesMut,
-    /// How many of the held bytes may be passed on.
-    cleared: usize,
-    /// The answer to the last message is written; it may come before the message's end.
-    is_answered: bool,
     /// No head has come yet, which may be the preface of HTTP/2 instead.
     is_first: bool,
     /// An empty line before the next head has been forgiven.
@@ -51,9 +43,9 @@ enum State {
     Body { left: u64 },
     /// In a chunked body.
     Chunked(Box<Chunked>),
-    /// The message was passed on; its answer is not written yet.
+    /// The message was taken; its answer is not written yet.
     Answer,
-    /// The connection is no longer HTTP: everything is passed on as it is.
+    /// The connection is no longer HTTP.
     Tunnel,
     /// After a refusal: nothing more is read as a request.
     Refused,
@@ -64,70 +56,97 @@ enum State {
 impl Wire {
     /// A connection at its first head, which may have so many bytes.
     pub(super) fn new(max_head: usize) -> Self {
-        Self {
-            state: State::Head { seen: 0 },
-            held: BytesMut::new(),
-            cleared: 0,
-            is_answered: false,
-            is_first: true,
-            has_skipped: false,
-            max_head,
-        }
+        Self { state: State::Head { seen: 0 }, held: BytesMut::new(), is_first: true, has_skipped: false, max_head }
     }
 
-    /// Takes what was read from the socket.
-    ///
-    /// # Errors
-    /// A denial when a head was refused: the next bytes passed on are a harmless head, whose request is to be answered
-    /// with it.
-    pub(super) fn receive(&mut self, bytes: &[u8]) -> Result<(), Denial> {
+    /// Keeps what was read from the socket.
+    pub(super) fn receive(&mut self, bytes: &[u8]) {
         if !matches!(self.state, State::Refused) {
             self.held.extend_from_slice(bytes);
         }
-        self.scan()
     }
 
-    /// The same, where `limit` bytes can be passed on at once: a head that arrives in one piece, as most do, is not held.
-    /// Tells whether it was passed on.
+    /// Whether there is a whole head to be taken, or something that is none of HTTP/1.
     ///
     /// # Errors
-    /// As for [`Wire::receive`].
-    pub(super) fn receive_through(
-        &mut self,
-        bytes: &[u8],
-        limit: usize,
-        pass: impl FnOnce(&[u8]),
-    ) -> Result<bool, Denial> {
-        if !matches!(self.state, State::Head { seen: 0 }) || !self.held.is_empty() || bytes.starts_with(b"\r") {
-            return self.receive(bytes).map(|()| false);
-        }
-        let Some(len) = self.look(bytes, 0)?.filter(|len| *len <= limit) else {
-            self.held.extend_from_slice(bytes);
-            return Ok(false);
-        };
-        let (head, rest) = bytes.split_at(len);
-        pass(head);
-        self.cleared = 0;
-        if !rest.is_empty() {
-            self.held.extend_from_slice(rest);
-        }
-        Ok(true)
+    /// A denial when it is refused already.
+    pub(super) fn has_head(&mut self) -> Result<bool, Denial> {
+        Ok(!self.is_between() || self.find_head()?.is_some() || self.is_http2())
     }
 
-    /// Passes on what may be passed on, at most `limit` bytes, through `pass`; tells whether there was any.
-    pub(super) fn pass(&mut self, limit: usize, pass: impl FnOnce(&[u8])) -> Result<bool, MalformedChunk> {
-        if self.cleared == 0 {
-            self.clear()?;
+    /// Takes the next head, whose fields go where `fields` are, once it is complete.
+    ///
+    /// # Errors
+    /// A denial when it is refused; nothing more is read then.
+    pub(super) fn take_head(&mut self, fields: &mut HeaderMap) -> Result<Option<Head>, Denial> {
+        let Some(length) = self.find_head()? else { return Ok(None) };
+        let head = head::parse(self.held.get(..length).unwrap_or_default(), std::mem::take(fields));
+        self.skip(length);
+        self.begin(head).map(|(_, head)| Some(head))
+    }
+
+    /// Keeps what was read, and takes a head out of it. One that comes in one piece, as most do, is not held before.
+    ///
+    /// # Errors
+    /// As for [`Wire::take_head`].
+    pub(super) fn receive_head(&mut self, bytes: &[u8], fields: &mut HeaderMap) -> Result<Option<Head>, Denial> {
+        let is_fresh = matches!(self.state, State::Head { seen: 0 }) && self.held.is_empty() && !self.is_first;
+        if !is_fresh || bytes.starts_with(b"\r") || !head::is_whole(bytes, self.max_head) {
+            self.receive(bytes);
+            return self.take_head(fields);
         }
-        let count = self.cleared.min(limit);
-        pass(self.held.get(..count).unwrap_or_default());
-        self.held.advance(count);
-        self.cleared = self.cleared.saturating_sub(count);
-        if self.held.is_empty() {
-            // Between messages a connection keeps no memory.
-            self.held = BytesMut::new();
+        let (length, head) = self.begin(head::parse(bytes, std::mem::take(fields)))?;
+        self.held.extend_from_slice(bytes.get(length..).unwrap_or_default());
+        Ok(Some(head))
+    }
+
+    /// Takes the next frame of the body; `None` at its end, or until more comes.
+    pub(super) fn next_frame(&mut self) -> Result<Option<Frame<Bytes>>, Malformed> {
+        let frame = match &mut self.state {
+            State::Body { left } if !self.held.is_empty() => {
+                let data = take(&mut self.held, usize::try_from(*left).unwrap_or(usize::MAX));
+                let left = left.saturating_sub(data.len() as u64);
+                self.read_body(left);
+                Some(Frame::data(data))
+            }
+            State::Chunked(chunked) => {
+                let piece = chunked.next(&mut self.held)?;
+                if chunked.is_done() {
+                    self.state = State::Answer;
+                }
+                piece.map(|piece| match piece {
+                    Piece::Data(data) => Frame::data(data),
+                    Piece::Trailers(trailers) => Frame::trailers(trailers),
+                })
+            }
+            _ => None,
+        };
+        self.release();
+        Ok(frame)
+    }
+
+    /// How much of a body is left, where that is known.
+    pub(super) fn size_hint(&self) -> SizeHint {
+        match self.state {
+            State::Body { left } => SizeHint::with_exact(left),
+            State::Chunked(_) => SizeHint::default(),
+            _ => SizeHint::with_exact(0),
         }
-        Ok(count > 0)
+    }
+
+    /// How many bytes of a body may go from the socket straight to who reads it.
+    pub(super) fn direct(&self) -> Option<u64> {
+        match self.state {
+            State::Body { left } if self.held.is_empty() => Some(left),
+            _ => None,
+        }
+    }
+
+    /// So many bytes went there.
+    pub(super) fn went_direct(&mut self, count: usize) {
+        if let State::Body { left } = self.state {
+            self.read_body(left.saturating_sub(count as u64));
+        }
     }
 
     /// Whether the connection began with the preface of HTTP/2.
@@ -135,56 +154,33 @@ impl Wire {
         matches!(self.state, State::Http2)
     }
 
-    /// Whether bytes are here that were not passed on.
+    /// Whether bytes are here that were not taken.
     pub(super) fn has_held(&self) -> bool {
         !self.held.is_empty()
     }
 
     /// Gives at most `limit` of the bytes that are here, whatever they are.
     pub(super) fn give<T>(&mut self, limit: usize, then: impl FnOnce(&[u8]) -> T) -> T {
-        let given = self.held.split_to(limit.min(self.held.len()));
-        if self.held.is_empty() {
-            self.held = BytesMut::new();
-        }
-        then(&given)
+        let count = limit.min(self.held.len());
+        let given = then(self.held.get(..count).unwrap_or_default());
+        self.skip(count);
+        given
     }
 
-    /// How many bytes of a body may go from the socket straight to hyper.
-    pub(super) fn direct(&self) -> u64 {
-        match self.state {
-            State::Body { left } if self.held.is_empty() => left,
-            _ => 0,
-        }
-    }
-
-    /// So many bytes went there.
-    pub(super) fn went_direct(&mut self, count: u64) {
-        if let State::Body { left } = self.state {
-            self.read_body(left.saturating_sub(count));
-        }
-    }
-
-    /// The answer is written: the next head may come once the message has been passed on, or is here already.
-    pub(super) fn answered(&mut self) -> Result<(), Denial> {
-        self.is_answered = true;
-        self.go_on()
-    }
-
-    /// Goes on to the next head behind a message that is answered and passed on to its last byte. To be called whenever
-    /// bytes were passed on: before that, what is held is still the body's, and must not be read as a head.
-    pub(super) fn go_on(&mut self) -> Result<(), Denial> {
-        if matches!(self.state, State::Answer) && self.is_answered && self.cleared == 0 {
+    /// The answer is written: the next head may come, if the message has been taken to its end. Before that, what is held
+    /// is still the body's, and must not be read as a head. Tells whether it was.
+    pub(super) fn go_on(&mut self) -> bool {
+        let is_done = matches!(self.state, State::Answer);
+        if is_done {
             self.state = State::Head { seen: 0 };
-            return self.scan();
         }
-        Ok(())
+        is_done
     }
 
-    /// Refuses what has arrived of a head, as for its time being over.
+    /// Reads nothing more, as when the time for a head is over.
     pub(super) fn refuse(&mut self) {
         self.state = State::Refused;
-        self.held = BytesMut::from(HARMLESS_HEAD);
-        self.cleared = HARMLESS_HEAD.len();
+        self.held = BytesMut::new();
     }
 
     /// What comes from here on is not HTTP.
@@ -197,12 +193,12 @@ impl Wire {
         matches!(self.state, State::Head { .. }) && !self.held.is_empty()
     }
 
-    /// Whether the last message and its answer are done, and no head is complete.
+    /// Whether the last message and its answer are done, and no head has been taken.
     pub(super) const fn is_between(&self) -> bool {
         matches!(self.state, State::Head { .. })
     }
 
-    /// Whether a message has been passed on and its answer is awaited.
+    /// Whether a message has been taken and its answer is awaited.
     pub(super) const fn is_awaiting_answer(&self) -> bool {
         matches!(self.state, State::Answer)
     }
@@ -212,78 +208,43 @@ impl Wire {
         self.is_awaiting_answer() && self.held.len() >= MAX_HELD
     }
 
-    /// Looks for a whole head.
-    fn scan(&mut self) -> Result<(), Denial> {
-        let State::Head { seen } = self.state else { return Ok(()) };
+    /// Looks for a whole head in what is held; how long it is.
+    fn find_head(&mut self) -> Result<Option<usize>, Denial> {
+        let State::Head { seen } = self.state else { return Ok(None) };
         // RFC 9112 §2.2: one empty line before the request line is forgiven, in one piece or in two.
         let is_empty_line = !self.has_skipped && seen < 2 && self.held.starts_with(b"\r\n");
         let seen = if is_empty_line { 0 } else { seen };
         if is_empty_line {
-            self.held.advance(2);
+            self.skip(2);
             self.has_skipped = true;
-            self.state = State::Head { seen };
         }
         if self.held.is_empty() {
-            return Ok(());
+            self.state = State::Head { seen };
+            return Ok(None);
         }
         if self.is_first && PREFACE.starts_with(self.held.get(..PREFACE.len()).unwrap_or(&self.held)) {
             if self.held.len() >= PREFACE.len() {
                 self.state = State::Http2;
             }
-            return Ok(());
+            return Ok(None);
         }
-        let held = std::mem::take(&mut self.held);
-        let looked = self.look(&held, seen);
-        if looked.is_ok() {
-            self.held = held;
+        let found = head::find(&self.held, seen, self.max_head).inspect_err(|_| self.refuse())?;
+        if found.is_none() {
+            self.state = State::Head { seen: self.held.len() };
         }
-        looked.map(drop)
+        Ok(found)
     }
 
-    /// Looks for the end of the head that these bytes begin with; how long it is, if it is complete.
-    fn look(&mut self, bytes: &[u8], seen: usize) -> Result<Option<usize>, Denial> {
-        match head::scan(bytes, seen, self.max_head) {
-            Ok(Scan::Incomplete) => {
-                self.state = State::Head { seen: bytes.len() };
-                Ok(None)
-            }
-            Ok(Scan::Complete { len, framing }) => {
-                self.cleared = len;
-                self.is_answered = false;
-                self.is_first = false;
-                self.has_skipped = false;
-                match framing {
-                    Framing::Length(length) => self.read_body(length),
-                    Framing::Chunked => self.state = State::Chunked(Box::new(Chunked::new())),
-                }
-                Ok(Some(len))
-            }
-            Err(denial) => {
-                self.refuse();
-                Err(denial)
-            }
+    /// A message begins with this head, unless it is refused.
+    fn begin(&mut self, head: Result<(usize, Head), Denial>) -> Result<(usize, Head), Denial> {
+        let (length, head) = head.inspect_err(|_| self.refuse())?;
+        self.is_first = false;
+        self.has_skipped = false;
+        match head.framing {
+            Framing::Length(length) => self.read_body(length),
+            Framing::Chunked => self.state = State::Chunked(Box::new(Chunked::of_request())),
         }
-    }
-
-    /// Clears what of the held bytes belongs to the body.
-    fn clear(&mut self) -> Result<(), MalformedChunk> {
-        match &mut self.state {
-            State::Body { left } => {
-                let count = self.held.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
-                self.cleared = count;
-                let left = left.saturating_sub(count as u64);
-                self.read_body(left);
-            }
-            State::Chunked(chunked) => {
-                self.cleared = chunked.pass(&self.held)?;
-                if chunked.is_done() {
-                    self.read_body(0);
-                }
-            }
-            State::Tunnel => self.cleared = self.held.len(),
-            State::Head { .. } | State::Answer | State::Refused | State::Http2 => {}
-        }
-        Ok(())
+        Ok((length, head))
     }
 
     /// So much of the body is still to come.
@@ -292,6 +253,18 @@ impl Wire {
             0 => State::Answer,
             left => State::Body { left },
         };
+    }
+
+    fn skip(&mut self, count: usize) {
+        self.held.advance(count.min(self.held.len()));
+        self.release();
+    }
+
+    /// Between messages a connection keeps no memory.
+    fn release(&mut self) {
+        if self.held.is_empty() {
+            self.held = BytesMut::new();
+        }
     }
 }
 

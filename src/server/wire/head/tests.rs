@@ -2,32 +2,69 @@ use super::*;
 
 const MAX: usize = 64 * 1024;
 
-fn scan_all(head: &[u8]) -> Result<Scan, Denial> {
-    scan(head, 0, MAX)
+/// How long it is and how its body ends, when it is complete.
+fn read(head: &[u8]) -> Result<Option<(usize, Framing)>, Denial> {
+    let Some(length) = find(head, 0, MAX)? else { return Ok(None) };
+    let (found, Head { framing, .. }) = parse(head, HeaderMap::new())?;
+    assert_eq!(found, length);
+    Ok(Some((length, framing)))
 }
 
 fn reason(head: &[u8]) -> &'static str {
-    match scan_all(head) {
+    match read(head) {
         Err(denial) => denial.row().reason,
-        Ok(Scan::Complete { .. }) => "complete",
-        Ok(Scan::Incomplete) => "incomplete",
+        Ok(Some(_)) => "complete",
+        Ok(None) => "incomplete",
     }
 }
 
 #[test]
 fn a_head_ends_where_its_empty_line_does() {
     let get = "GET /a?b HTTP/1.1\r\nHost: x\r\n\r\n";
-    let complete = |len, framing| Ok(Scan::Complete { len, framing });
-    assert_eq!(scan_all(get.as_bytes()), complete(get.len(), Framing::Length(0)));
+    let complete = |len, framing| Ok(Some((len, framing)));
+    assert_eq!(read(get.as_bytes()), complete(get.len(), Framing::Length(0)));
     let post = "POST / HTTP/1.1\r\nhost: x:80\r\ncontent-LENGTH:  12 \r\n\r\n";
-    assert_eq!(scan_all(format!("{post}hello").as_bytes()), complete(post.len(), Framing::Length(12)));
+    assert_eq!(read(format!("{post}hello").as_bytes()), complete(post.len(), Framing::Length(12)));
     let chunked = "POST / HTTP/1.1\r\nHost: [::1]:80\r\nTransfer-Encoding: Chunked\r\n\r\n";
-    assert_eq!(scan_all(chunked.as_bytes()), complete(chunked.len(), Framing::Chunked));
+    assert_eq!(read(chunked.as_bytes()), complete(chunked.len(), Framing::Chunked));
     let old = "GET / HTTP/1.0\r\n\r\n";
-    assert_eq!(scan_all(old.as_bytes()), complete(old.len(), Framing::Length(0)));
+    assert_eq!(read(old.as_bytes()), complete(old.len(), Framing::Length(0)));
     for cut in 0..get.len() {
-        assert_eq!(scan_all(&get.as_bytes()[..cut]), Ok(Scan::Incomplete), "cut at {cut}");
-        assert_eq!(scan(get.as_bytes(), cut, MAX), complete(get.len(), Framing::Length(0)), "after {cut}");
+        assert_eq!(read(&get.as_bytes()[..cut]), Ok(None), "cut at {cut}");
+        assert_eq!(find(get.as_bytes(), cut, MAX), Ok(Some(get.len())), "after {cut}");
+    }
+}
+
+#[test]
+fn a_head_is_what_came() {
+    let text =
+        "PATCH /a%20b?c=d HTTP/1.0\r\nHOST: x\r\nX-Empty:\r\nx-twice: 1\r\nX-B: \u{e9}t\u{e9} \t\r\nX-Twice:2\r\n\r\n";
+    let (_, Head { parts, .. }) = parse(text.as_bytes(), HeaderMap::new()).unwrap();
+    assert_eq!((parts.method.as_str(), parts.version), ("PATCH", Version::HTTP_10));
+    assert_eq!(parts.uri.path_and_query().unwrap(), "/a%20b?c=d");
+    let all = |name| parts.headers.get_all(name).iter().map(HeaderValue::as_bytes).collect::<Vec<_>>();
+    assert_eq!((all("host"), all("x-empty"), all("x-twice")), (vec![&b"x"[..]], vec![&b""[..]], vec![&b"1"[..], b"2"]));
+    assert_eq!(all("x-b"), ["\u{e9}t\u{e9}".as_bytes()]);
+    let (_, Head { parts, .. }) = parse(b"GET http://y:1/z HTTP/1.1\r\nHost: x\r\n\r\n", HeaderMap::new()).unwrap();
+    assert_eq!(parts.uri, "http://y:1/z");
+}
+
+#[test]
+fn what_a_client_says_of_its_connection_is_understood() {
+    for (version, fields, expected) in [
+        ("1.1", "", (true, false, false)),
+        ("1.1", "Connection: close\r\n", (false, false, false)),
+        ("1.1", "Connection: x, Close\r\nConnection: keep-alive\r\n", (false, false, false)),
+        ("1.0", "", (false, false, false)),
+        ("1.0", "Connection: Keep-Alive\r\n", (true, false, false)),
+        ("1.0", "Connection: keep-alive, close\r\n", (false, false, false)),
+        ("1.1", "Expect: 100-Continue\r\nTE: gzip, trailers\r\n", (true, true, true)),
+        ("1.0", "Expect: 100-continue\r\n", (false, false, false)),
+        ("1.1", "Expect: something\r\nTE: gzip\r\n", (true, false, false)),
+    ] {
+        let text = format!("GET / HTTP/{version}\r\nHost: x\r\n{fields}\r\n");
+        let (_, head) = parse(text.as_bytes(), HeaderMap::new()).unwrap();
+        assert_eq!((head.persists, head.expects_continue, head.takes_trailers), expected, "{text:?}");
     }
 }
 
@@ -71,11 +108,11 @@ fn a_request_line_is_read_in_one_way_only() {
 }
 
 #[test]
-fn hyper_accepts_every_target_that_passes() {
+fn every_target_that_passes_is_kept_as_it_is() {
     for byte in (0..=255).filter(|byte| is_target_byte(*byte) && *byte != b'#') {
         for target in [vec![b'/', byte, b'a'], vec![b'/', b'?', byte, b'a']] {
-            let uri = http::Uri::try_from(target.as_slice());
-            let kept = uri.as_ref().ok().and_then(http::Uri::path_and_query).map(|target| target.as_str().as_bytes());
+            let uri = Uri::try_from(target.as_slice());
+            let kept = uri.as_ref().ok().and_then(Uri::path_and_query).map(|target| target.as_str().as_bytes());
             assert_eq!(kept, Some(target.as_slice()), "{:?}", char::from(byte));
         }
     }

@@ -1,0 +1,169 @@
+//! The head of an answer (RFC 9112 §4 to §6).
+
+use std::io::Write as _;
+
+use http::response::Parts;
+use http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
+use hyper::ext::ReasonPhrase;
+
+use crate::server::io::Date;
+use crate::server::wire::Head;
+
+/// What of a request decides about the form of its answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    is_head: bool,
+    version: Version,
+    takes_trailers: bool,
+    /// Whether the client would go on after the answer.
+    persists: bool,
+}
+
+impl Asked {
+    pub(super) fn of(head: &Head) -> Self {
+        Self {
+            is_head: head.parts.method == Method::HEAD,
+            version: head.parts.version,
+            takes_trailers: head.takes_trailers,
+            persists: head.persists,
+        }
+    }
+
+    /// By a head that was refused.
+    pub(super) const fn nothing() -> Self {
+        Self { is_head: false, version: Version::HTTP_11, takes_trailers: false, persists: false }
+    }
+
+    fn is_http_10(self) -> bool {
+        self.version == Version::HTTP_10
+    }
+
+    /// The same of a connection that ends with its answer.
+    #[must_use]
+    pub(super) const fn for_the_last_time(self) -> Self {
+        Self { persists: false, ..self }
+    }
+}
+
+/// How the end of an answer is told (RFC 9112 §6.3).
+#[derive(Debug, Eq, PartialEq)]
+pub(super) enum Coding {
+    /// So much is left.
+    Length(u64),
+    /// Chunks, behind which these trailers may be.
+    Chunked(Vec<HeaderName>),
+    /// With the connection.
+    Close,
+}
+
+/// What was written.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub(super) coding: Coding,
+    /// Whether another request may follow.
+    pub(super) persists: bool,
+}
+
+/// Writes the head of an answer whose body has this length, where that is known.
+pub(super) fn write(to: &mut Vec<u8>, head: &Parts, length: Option<u64>, asked: Asked, date: &Date) -> Written {
+    write_status(to, head, asked);
+    let (mut closes, mut has_date, mut announced) = (false, false, None);
+    for (name, value) in &head.headers {
+        match *name {
+            // Told below, if at all.
+            header::TRANSFER_ENCODING => continue,
+            header::CONTENT_LENGTH => {
+                announced = announced.or(Some(value));
+                continue;
+            }
+            header::TRAILER if asked.is_http_10() => continue,
+            header::CONNECTION => closes |= value.as_bytes().eq_ignore_ascii_case(b"close"),
+            header::DATE => has_date = true,
+            _ => {}
+        }
+        add(to, name, value.as_bytes());
+    }
+    let coding = write_length(to, head, length, announced, asked);
+    let persists = asked.persists && !closes && coding != Coding::Close;
+    if !persists && !closes && !asked.is_http_10() && head.status != StatusCode::SWITCHING_PROTOCOLS {
+        to.extend_from_slice(b"connection: close\r\n");
+    } else if persists && asked.is_http_10() {
+        to.extend_from_slice(b"connection: keep-alive\r\n");
+    }
+    if !has_date {
+        date.with(|date| add(to, &header::DATE, date));
+    }
+    to.extend_from_slice(b"\r\n");
+    Written { coding, persists }
+}
+
+fn write_status(to: &mut Vec<u8>, head: &Parts, asked: Asked) {
+    to.extend_from_slice(if asked.is_http_10() { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
+    to.extend_from_slice(head.status.as_str().as_bytes());
+    to.push(b' ');
+    let reason = head.extensions.get::<ReasonPhrase>().map(ReasonPhrase::as_bytes);
+    to.extend_from_slice(reason.unwrap_or_else(|| head.status.canonical_reason().unwrap_or_default().as_bytes()));
+    to.extend_from_slice(b"\r\n");
+}
+
+pub(super) fn add(to: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
+    let name = name.as_str().as_bytes();
+    to.reserve(name.len() + value.len() + 4);
+    for part in [name, b": ", value, b"\r\n"] {
+        to.extend_from_slice(part);
+    }
+}
+
+/// Tells how the body ends, and how it will. `announced` is what the origin says of its length.
+fn write_length(
+    to: &mut Vec<u8>,
+    head: &Parts,
+    length: Option<u64>,
+    announced: Option<&HeaderValue>,
+    asked: Asked,
+) -> Coding {
+    let has_none = head.status.is_informational() || head.status == StatusCode::NO_CONTENT;
+    if has_none {
+        return Coding::Length(0);
+    }
+    // What there would be (RFC 9110 §8.6); nothing of it is sent.
+    if asked.is_head || head.status == StatusCode::NOT_MODIFIED {
+        match (announced, length) {
+            (Some(announced), _) => add(to, &header::CONTENT_LENGTH, announced.as_bytes()),
+            (None, Some(length @ 1..)) if asked.is_head => add_length(to, length),
+            (None, _) => {}
+        }
+        return Coding::Length(0);
+    }
+    let digits = announced.map(HeaderValue::as_bytes);
+    let announced = digits.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+    match (length.or(announced), digits) {
+        (Some(length), Some(digits)) if announced == Some(length) => {
+            add(to, &header::CONTENT_LENGTH, digits);
+            Coding::Length(length)
+        }
+        (Some(length), _) => {
+            add_length(to, length);
+            Coding::Length(length)
+        }
+        (None, _) if asked.is_http_10() => Coding::Close,
+        (None, _) => {
+            to.extend_from_slice(b"transfer-encoding: chunked\r\n");
+            Coding::Chunked(trailers(head, asked))
+        }
+    }
+}
+
+fn add_length(to: &mut Vec<u8>, length: u64) {
+    // To memory: it cannot fail.
+    let _ = write!(to, "content-length: {length}\r\n");
+}
+
+/// Those that were announced, if the client takes any.
+fn trailers(head: &Parts, asked: Asked) -> Vec<HeaderName> {
+    if !asked.takes_trailers {
+        return Vec::new();
+    }
+    let fields = head.headers.get_all(header::TRAILER).iter().filter_map(|field| field.to_str().ok());
+    fields.flat_map(|field| field.split(',')).filter_map(|name| name.trim().parse().ok()).collect()
+}

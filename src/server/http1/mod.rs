@@ -1,0 +1,202 @@
+//! HTTP/1 with a client: one request after another, until the connection is silent or over (RFC 9112 §9).
+//!
+//! Read, answered and written here, where hyper is at the other end of HTTP/2: what is read by [`Wire`](super::wire::Wire)
+//! has been looked at byte by byte already, and to have it read once more, and handed from task to task, is a sixth of what
+//! a request costs.
+
+mod answer;
+mod head;
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use http::{HeaderMap, Request, Response, StatusCode, Version};
+
+use self::answer::Answer;
+use self::head::Asked;
+use super::Handler;
+use super::connection::ErrorChain;
+use super::io::{self, Connection};
+use super::shutdown::{Stage, Watch};
+use super::wire::Head;
+use super::worker::Worker;
+use crate::denial::Denial;
+use crate::incoming::Incoming;
+use crate::peer::Peer;
+
+/// Why a connection has nothing more to say in HTTP.
+pub(super) enum Pause<T> {
+    /// It has been idle for a while.
+    Silence,
+    /// It has become something else than HTTP.
+    Switch(T),
+    /// It is over.
+    End,
+}
+
+/// A head, or why it is refused.
+type Arrived = Result<Head, Denial>;
+
+/// What follows an answer.
+enum Next<T> {
+    /// Another request.
+    Head,
+    Switch(T),
+    End,
+}
+
+/// Serves a connection that has begun to speak, until it is silent.
+pub(super) async fn serve<H: Handler>(
+    connection: &Rc<Connection>,
+    watch: &Watch,
+    peer: &Peer,
+    worker: &Worker<H>,
+) -> Pause<H::Tunnel> {
+    let speaking = Speaking { connection, watch, peer, worker };
+    // Lent from answer to request, for what it has room for.
+    let mut fields = HeaderMap::new();
+    loop {
+        let head = match poll_fn(|cx| speaking.poll_head(cx, &mut fields)).await {
+            Ok(head) => head,
+            Err(pause) => return pause,
+        };
+        match speaking.exchange(head, &mut fields).await {
+            Next::Head => {}
+            Next::Switch(tunnel) => return Pause::Switch(tunnel),
+            Next::End => return Pause::End,
+        }
+    }
+}
+
+/// A connection that is not silent, and who it is between.
+struct Speaking<'c, H> {
+    connection: &'c Rc<Connection>,
+    watch: &'c Watch,
+    peer: &'c Peer,
+    worker: &'c Worker<H>,
+}
+
+impl<H: Handler> Speaking<'_, H> {
+    /// Waits for the next head, or why it is refused.
+    fn poll_head(&self, cx: &mut Context<'_>, fields: &mut HeaderMap) -> Poll<Result<Arrived, Pause<H::Tunnel>>> {
+        match self.connection.poll_head(cx, fields) {
+            Poll::Ready(Some(head)) => return Poll::Ready(Ok(head)),
+            Poll::Ready(None) => return Poll::Ready(Err(Pause::End)),
+            Poll::Pending => {}
+        }
+        // What has arrived is read before an idle connection closes.
+        if self.watch.stage(cx) >= Stage::CloseIdle {
+            return Poll::Ready(Err(Pause::End));
+        }
+        self.connection.poll_expired(cx).map(|pause| {
+            Err(match pause {
+                io::Pause::Silence => Pause::Silence,
+                io::Pause::End => Pause::End,
+            })
+        })
+    }
+
+    /// Answers one request, to the end of its answer.
+    async fn exchange(&self, head: Arrived, fields: &mut HeaderMap) -> Next<H::Tunnel> {
+        let Self { connection, worker, .. } = self;
+        connection.begin(head.as_ref().map_err(drop));
+        let (asked, response) = match head {
+            Ok(head) => {
+                let asked = Asked::of(&head);
+                let Some(response) = self.handle(head).await else { return Next::End };
+                (asked, response)
+            }
+            Err(denial) => (Asked::nothing(), worker.handler.refuse(denial, self.peer, None)),
+        };
+        let (mut head, mut body) = response.into_parts();
+        let tunnel = (head.status == StatusCode::SWITCHING_PROTOCOLS).then(|| H::take_tunnel(&mut body)).flatten();
+        if tunnel.is_some() {
+            connection.switch();
+        }
+        let asked = if worker.drain.stage() == Stage::Serve { asked } else { asked.for_the_last_time() };
+        let goes_on = {
+            let mut answer = pin!(Answer::new(&head, body, asked));
+            let written = poll_fn(|cx| match answer.as_mut().poll(cx, connection) {
+                Poll::Pending => self.poll_over(cx).map(|()| None),
+                Poll::Ready(written) => Poll::Ready(Some(written)),
+            });
+            match written.await {
+                Some(Ok(goes_on)) => goes_on,
+                Some(Err(error)) => {
+                    tracing::debug!(error = %ErrorChain(&*error), "connection ended");
+                    return Next::End;
+                }
+                None => return Next::End,
+            }
+        };
+        if let Some(tunnel) = tunnel {
+            return Next::Switch(tunnel);
+        }
+        head.headers.clear();
+        *fields = head.headers;
+        if goes_on && (connection.end() || (self.is_taken().await && connection.end())) {
+            return Next::Head;
+        }
+        self.say_goodbye().await;
+        Next::End
+    }
+
+    /// What the handler makes of it; `None` when nobody is there to be answered.
+    async fn handle(&self, head: Head) -> Option<Response<H::Body>> {
+        let (connection, handler) = (self.connection, &self.worker.handler);
+        // HTTP/1.0 knows no interim responses (RFC 9110 §15.2).
+        let interim = (head.parts.version > Version::HTTP_10).then(|| connection.interim());
+        let body = if connection.awaits_content() {
+            let content: Rc<Connection> = Rc::clone(connection);
+            let content = Rc::downgrade(&content);
+            Incoming::http1(content)
+        } else {
+            Incoming::default()
+        };
+        let mut handling = pin!(handler.handle(Request::from_parts(head.parts, body), self.peer, interim));
+        poll_fn(|cx| {
+            let answered = handling.as_mut().poll(cx);
+            // Before the answer, whatever became of it meanwhile.
+            match connection.poll_interim(cx) {
+                Poll::Ready(Err(_)) => return Poll::Ready(None),
+                Poll::Ready(Ok(())) | Poll::Pending => {}
+            }
+            match answered {
+                Poll::Ready(response) => Poll::Ready(Some(response)),
+                Poll::Pending => self.poll_over(cx).map(|()| None),
+            }
+        })
+        .await
+    }
+
+    /// Whether what the client still sends of its request is taken to its end.
+    async fn is_taken(&self) -> bool {
+        poll_fn(|cx| match self.connection.poll_taken(cx) {
+            Poll::Pending => self.poll_over(cx).map(|()| false),
+            taken @ Poll::Ready(_) => taken,
+        })
+        .await
+    }
+
+    async fn say_goodbye(&self) {
+        poll_fn(|cx| match self.connection.poll_goodbye(cx) {
+            Poll::Pending => self.poll_over(cx),
+            Poll::Ready(_) => Poll::Ready(()),
+        })
+        .await;
+    }
+
+    /// Ready when a request or its answer has to end here.
+    fn poll_over(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.watch.stage(cx) == Stage::Cut {
+            self.worker.drain.cut(!self.connection.is_idle());
+            return Poll::Ready(());
+        }
+        if self.connection.poll_gone(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        self.connection.poll_expired(cx).map(drop)
+    }
+}
