@@ -24,6 +24,8 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+static HTTP: HeaderValue = HeaderValue::from_static("http");
+static HTTPS: HeaderValue = HeaderValue::from_static("https");
 const NO_PATH: Denial = Denial::MalformedRequest(Cow::Borrowed("no path in the request target"));
 
 /// Refuses a request that is not proxied for anybody, or that the origin could read differently.
@@ -113,7 +115,7 @@ impl HeadWriter {
         if is_chunked {
             return Ok(Length::Chunked(announced));
         }
-        let length = head.headers.get(header::CONTENT_LENGTH).filter(|_| has_body);
+        let length = has_body.then(|| head.headers.get(header::CONTENT_LENGTH)).flatten();
         let length = length.map_or(Some(0), |length| length.to_str().ok()?.parse().ok());
         length.map(Length::Known).ok_or(Denial::MalformedRequest("its length is no number".into()))
     }
@@ -158,7 +160,7 @@ impl HeadWriter {
             to.add(&header::TRANSFER_ENCODING, &HeaderValue::from_static("chunked"));
         }
         add_forwarding(to, &host, inbound.peer, &seen.proxied);
-        to.add(&header::VIA, &via(head.version));
+        to.add(&header::VIA, via(head.version));
         to.add(&X_REQUEST_ID, inbound.request_id);
         for (name, value) in outbound.permit.identity_headers() {
             to.add(name, value);
@@ -305,7 +307,7 @@ fn add_forwarding(to: &mut impl Fields, host: &HeaderValue, peer: &Peer, proxied
         }
     }
     if !proxied.proto {
-        to.add(&X_FORWARDED_PROTO, &HeaderValue::from_static(if peer.is_tls { "https" } else { "http" }));
+        to.add(&X_FORWARDED_PROTO, if peer.is_tls { &HTTPS } else { &HTTP });
     }
     if !proxied.host {
         to.add(&X_FORWARDED_HOST, host);
@@ -313,12 +315,15 @@ fn add_forwarding(to: &mut impl Fields, host: &HeaderValue, peer: &Peer, proxied
 }
 
 /// How we name ourselves (RFC 9110 §7.6.3): by the protocol that the request came in.
-fn via(version: Version) -> HeaderValue {
-    HeaderValue::from_static(match version {
-        Version::HTTP_10 => "1.0 claimgate",
-        Version::HTTP_2 => "2.0 claimgate",
-        _ => "1.1 claimgate",
-    })
+fn via(version: Version) -> &'static HeaderValue {
+    static HTTP_10: HeaderValue = HeaderValue::from_static("1.0 claimgate");
+    static HTTP_11: HeaderValue = HeaderValue::from_static("1.1 claimgate");
+    static HTTP_2: HeaderValue = HeaderValue::from_static("2.0 claimgate");
+    match version {
+        Version::HTTP_10 => &HTTP_10,
+        Version::HTTP_2 => &HTTP_2,
+        _ => &HTTP_11,
+    }
 }
 
 fn is_private(address: IpAddr) -> bool {

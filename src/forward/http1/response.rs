@@ -6,7 +6,7 @@
 use std::mem::MaybeUninit;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode, Version, header};
 use hyper::ext::ReasonPhrase;
 
 use super::Error;
@@ -59,22 +59,16 @@ pub(super) fn parse(bytes: &[u8], answers_head: bool) -> Result<Option<(usize, H
     headers.reserve(parsed.headers.len());
     let mut said = Said::default();
     for field in &*parsed.headers {
-        if said.is_for_us(field) {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Error::Malformed("a field's name"))?;
+        if said.is_for_us(&name, field.value) {
             continue;
         }
-        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Error::Malformed("a field's name"))?;
         let value = HeaderValue::from_maybe_shared(part(&whole, bytes, field.value));
         headers.append(name, value.map_err(|_| Error::Malformed("a field's value"))?);
     }
-    let framing = framing(status, version, headers, answers_head)?;
-    let persists = framing != Framing::Close && persists(version, headers, &said) && !is_odd(status, headers);
+    let framing = said.framing(status, version, answers_head)?;
+    let persists = framing != Framing::Close && said.persists(version) && !said.is_odd(status);
     Ok(Some((length, Head { response, framing, persists })))
-}
-
-/// A 204 that announces content (RFC 9110 §8.6, RFC 9112 §6.1) may send it yet: what comes would answer the next request.
-fn is_odd(status: StatusCode, headers: &HeaderMap) -> bool {
-    let has_length = || headers.get(header::CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0");
-    status == StatusCode::NO_CONTENT && (headers.contains_key(header::TRANSFER_ENCODING) || has_length())
 }
 
 /// The bytes of `field`, which stands in `bytes`, of which `whole` is a copy.
@@ -95,59 +89,68 @@ const fn reason(error: httparse::Error) -> &'static str {
     }
 }
 
-/// What contradicts itself is refused with its reason by whoever looks at the whole head; until then no byte of a body is
-/// believed.
-fn framing(status: StatusCode, version: Version, headers: &HeaderMap, answers_head: bool) -> Result<Framing, Error> {
-    if status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) || answers_head
-    {
-        return Ok(Framing::Length(0));
-    }
-    if let Some(coding) = headers.get(header::TRANSFER_ENCODING) {
-        if version == Version::HTTP_10 {
-            return Err(Error::Malformed("HTTP/1.0 has no transfer codings"));
-        }
-        let is_chunked = coding.as_bytes().eq_ignore_ascii_case(b"chunked");
-        return Ok(if is_chunked { Framing::Chunked } else { Framing::Close });
-    }
-    let Some(length) = headers.get(header::CONTENT_LENGTH) else { return Ok(Framing::Close) };
-    let length = length.to_str().ok().and_then(|length| length.parse().ok());
-    length.map(Framing::Length).ok_or(Error::Malformed("its length is no number"))
-}
-
-/// What is said of the connection alone, in its usual form: nobody behind this has to look for it again.
+/// What is said of the connection and of how the message ends.
 #[derive(Default)]
-struct Said {
+struct Said<'h> {
     close: bool,
     keep_alive: bool,
+    length: Option<&'h [u8]>,
+    coding: Option<&'h [u8]>,
 }
 
-impl Said {
-    fn is_for_us(&mut self, field: &httparse::Header<'_>) -> bool {
-        if field.name.eq_ignore_ascii_case("keep-alive") {
-            return true;
+impl<'h> Said<'h> {
+    /// Notes what a field says; whether that is about the connection alone, in its usual form: nobody behind this has to look
+    /// for it again.
+    fn is_for_us(&mut self, name: &HeaderName, value: &'h [u8]) -> bool {
+        match *name {
+            header::CONTENT_LENGTH => self.length = self.length.or(Some(value)),
+            header::TRANSFER_ENCODING => self.coding = self.coding.or(Some(value)),
+            header::CONNECTION => return self.is_plain_option(value),
+            _ => return name.as_str() == "keep-alive",
         }
-        if !field.name.eq_ignore_ascii_case("connection") {
-            return false;
+        false
+    }
+
+    fn is_plain_option(&mut self, value: &[u8]) -> bool {
+        for option in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+            self.close |= option.eq_ignore_ascii_case(b"close");
+            self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
         }
-        let (close, keep_alive) =
-            (field.value.eq_ignore_ascii_case(b"close"), field.value.eq_ignore_ascii_case(b"keep-alive"));
-        self.close |= close;
-        self.keep_alive |= keep_alive;
-        close || keep_alive
+        value.eq_ignore_ascii_case(b"close") || value.eq_ignore_ascii_case(b"keep-alive")
+    }
+
+    /// What contradicts itself is refused with its reason by whoever looks at the whole head; until then no byte of a body
+    /// is believed.
+    fn framing(&self, status: StatusCode, version: Version, answers_head: bool) -> Result<Framing, Error> {
+        if has_no_body(status) || answers_head {
+            return Ok(Framing::Length(0));
+        }
+        if let Some(coding) = self.coding {
+            if version == Version::HTTP_10 {
+                return Err(Error::Malformed("HTTP/1.0 has no transfer codings"));
+            }
+            let is_chunked = coding.eq_ignore_ascii_case(b"chunked");
+            return Ok(if is_chunked { Framing::Chunked } else { Framing::Close });
+        }
+        let Some(length) = self.length else { return Ok(Framing::Close) };
+        let length = std::str::from_utf8(length).ok().and_then(|length| length.parse().ok());
+        length.map(Framing::Length).ok_or(Error::Malformed("its length is no number"))
+    }
+
+    /// RFC 9112 §9.3.
+    fn persists(&self, version: Version) -> bool {
+        !self.close && (version == Version::HTTP_11 || self.keep_alive)
+    }
+
+    /// A 204 that announces content (RFC 9110 §8.6, RFC 9112 §6.1) may send it yet: what comes would answer the next
+    /// request.
+    fn is_odd(&self, status: StatusCode) -> bool {
+        status == StatusCode::NO_CONTENT && (self.coding.is_some() || self.length.is_some_and(|length| length != b"0"))
     }
 }
 
-/// RFC 9112 §9.3.
-fn persists(version: Version, headers: &HeaderMap, said: &Said) -> bool {
-    let has = |option: &str| {
-        let fields = headers.get_all(header::CONNECTION).iter();
-        fields.filter_map(|field| field.to_str().ok()).any(|field| {
-            let mut options = field.split(',');
-            options.any(|given| given.trim().eq_ignore_ascii_case(option))
-        })
-    };
-    let (close, keep_alive) = (said.close || has("close"), said.keep_alive || has("keep-alive"));
-    !close && (version == Version::HTTP_11 || keep_alive)
+fn has_no_body(status: StatusCode) -> bool {
+    status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
 #[cfg(test)]

@@ -28,6 +28,8 @@ pub(in crate::server) enum Framing {
 #[derive(Debug)]
 pub(in crate::server) struct Head {
     pub(in crate::server) parts: Parts,
+    /// In bytes.
+    pub(super) length: usize,
     pub(in crate::server) framing: Framing,
     /// Whether the client would go on after the answer (RFC 9112 §9.3).
     pub(in crate::server) persists: bool,
@@ -53,9 +55,9 @@ pub(super) fn is_whole(bytes: &[u8], max_size: usize) -> bool {
     bytes.len() <= max_size && bytes.ends_with(HEAD_END)
 }
 
-/// Reads the head that these bytes begin with and hold the end of, and tells how long it is. `fields` are empty; whoever
-/// has used some lends them again, which saves two allocations.
-pub(super) fn parse(bytes: &[u8], fields: HeaderMap) -> Result<(usize, Head), Denial> {
+/// Reads the head that these bytes begin with and hold the end of. `fields` are empty; whoever has used some lends them
+/// again, which saves two allocations.
+pub(super) fn parse(bytes: &[u8], fields: HeaderMap) -> Result<Head, Denial> {
     // One piece of memory for the target and all values.
     let whole = Bytes::copy_from_slice(bytes);
     let mut lines = Lines(&whole);
@@ -81,7 +83,7 @@ pub(super) fn parse(bytes: &[u8], fields: HeaderMap) -> Result<(usize, Head), De
     }
     let length = whole.len().saturating_sub(lines.0.len());
     let framing = met.finish(parts.version == Version::HTTP_10)?;
-    Ok((length, met.head(parts, framing)))
+    Ok(met.head(parts, length, framing))
 }
 
 /// One field line: `name: value` (RFC 9112 §5). Which characters either may have is for the types that they become.
@@ -251,10 +253,11 @@ impl Met {
     }
 
     /// RFC 9112 §9.3; HTTP/1.0 knows no interim responses (RFC 9110 §15.2).
-    fn head(&self, parts: Parts, framing: Framing) -> Head {
+    fn head(&self, parts: Parts, length: usize, framing: Framing) -> Head {
         let is_http_11 = parts.version == Version::HTTP_11;
         Head {
             parts,
+            length,
             framing,
             persists: self.persists.unwrap_or(is_http_11),
             expects_continue: self.expects_continue && is_http_11,

@@ -82,7 +82,8 @@ impl Wire {
         let Some(length) = self.find_head()? else { return Ok(None) };
         let head = head::parse(self.held.get(..length).unwrap_or_default(), std::mem::take(fields));
         self.skip(length);
-        self.begin(head).map(|(_, head)| Some(head))
+        self.begin(head.as_ref().ok());
+        head.map(Some)
     }
 
     /// Keeps what was read, and takes a head out of it. One that comes in one piece, as most do, is not held before.
@@ -95,9 +96,13 @@ impl Wire {
             self.receive(bytes);
             return self.take_head(fields);
         }
-        let (length, head) = self.begin(head::parse(bytes, std::mem::take(fields)))?;
-        self.held.extend_from_slice(bytes.get(length..).unwrap_or_default());
-        Ok(Some(head))
+        let head = head::parse(bytes, std::mem::take(fields));
+        self.begin(head.as_ref().ok());
+        if let Some(rest) = head.as_ref().ok().and_then(|head| bytes.get(head.length..)).filter(|rest| !rest.is_empty())
+        {
+            self.held.extend_from_slice(rest);
+        }
+        head.map(Some)
     }
 
     /// Takes the next frame of the body; `None` at its end, or until more comes.
@@ -235,16 +240,15 @@ impl Wire {
         Ok(found)
     }
 
-    /// A message begins with this head, unless it is refused.
-    fn begin(&mut self, head: Result<(usize, Head), Denial>) -> Result<(usize, Head), Denial> {
-        let (length, head) = head.inspect_err(|_| self.refuse())?;
+    /// A message begins with this head; none was accepted: it is refused.
+    fn begin(&mut self, head: Option<&Head>) {
         self.is_first = false;
         self.has_skipped = false;
-        match head.framing {
-            Framing::Length(length) => self.read_body(length),
-            Framing::Chunked => self.state = State::Chunked(Box::new(Chunked::of_request())),
+        match head.map(|head| head.framing) {
+            Some(Framing::Length(length)) => self.read_body(length),
+            Some(Framing::Chunked) => self.state = State::Chunked(Box::new(Chunked::of_request())),
+            None => self.refuse(),
         }
-        Ok((length, head))
     }
 
     /// So much of the body is still to come.
