@@ -112,11 +112,21 @@ impl<'h> Said<'h> {
     }
 
     fn is_plain_option(&mut self, value: &[u8]) -> bool {
-        for option in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-            self.close |= option.eq_ignore_ascii_case(b"close");
-            self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+        if self.is_option(value) {
+            return true;
         }
-        value.eq_ignore_ascii_case(b"close") || value.eq_ignore_ascii_case(b"keep-alive")
+        for option in value.split(|byte| *byte == b',') {
+            self.is_option(option.trim_ascii());
+        }
+        false
+    }
+
+    fn is_option(&mut self, option: &[u8]) -> bool {
+        let keep_alive = option.eq_ignore_ascii_case(b"keep-alive");
+        let close = !keep_alive && option.eq_ignore_ascii_case(b"close");
+        self.keep_alive |= keep_alive;
+        self.close |= close;
+        keep_alive || close
     }
 
     /// What contradicts itself is refused with its reason by whoever looks at the whole head; until then no byte of a body
