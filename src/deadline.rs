@@ -1,7 +1,8 @@
 //! The time limits of one worker: one sweep over all of them, instead of a timer in the runtime for each request.
 //!
 //! A limit here is a plain `Cell` to arm and to disarm, which happens several times per request; it fires up to
-//! [`GRAIN`] late, which no limit of a proxy notices.
+//! [`GRAIN`] late, which no limit of a proxy notices. So it may also begin with a reading of the clock that is one tick
+//! old, at a quarter of the price: [`Deadlines::coarse`].
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -9,6 +10,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use rustix::time::{ClockId, clock_gettime};
 use slab::Slab;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -26,6 +28,7 @@ struct Limits {
     /// When the sweep will look next; `None` while nothing is armed.
     next: Cell<Option<Instant>>,
     sooner: Notify,
+    ticks: Option<Ticks>,
 }
 
 #[derive(Debug, Default)]
@@ -42,7 +45,34 @@ pub struct Deadline {
     key: usize,
 }
 
+/// The clock as it was at the last tick of the kernel, up to 10 ms ago. However long a worker is busy, it goes on.
+#[derive(Clone, Copy, Debug)]
+struct Ticks {
+    /// What both clocks said at one time.
+    start: (Instant, Duration),
+}
+
+impl Ticks {
+    fn start() -> Option<Self> {
+        Some(Self { start: (Instant::now(), Self::read()?) })
+    }
+
+    fn now(self) -> Option<Instant> {
+        let (start, ticks) = self.start;
+        Some(start + Self::read()?.saturating_sub(ticks))
+    }
+
+    fn read() -> Option<Duration> {
+        clock_gettime(ClockId::MonotonicCoarse).try_into().ok()
+    }
+}
+
 impl Deadlines {
+    /// Such as take the time from the last tick of the kernel's clock. A clock that a test has paused has none.
+    pub fn coarse() -> Self {
+        Self(Rc::new(Limits { ticks: Ticks::start(), ..Limits::default() }))
+    }
+
     /// A limit that is not armed yet.
     pub fn deadline(&self) -> Deadline {
         let key = self.0.slots.borrow_mut().insert(Slot::default());
@@ -67,6 +97,10 @@ impl Deadlines {
 }
 
 impl Limits {
+    fn now(&self) -> Instant {
+        self.ticks.and_then(Ticks::now).unwrap_or_else(Instant::now)
+    }
+
     fn fire(&self, now: Instant) {
         let mut next: Option<Instant> = None;
         for (_, slot) in self.slots.borrow_mut().iter_mut() {
@@ -96,6 +130,16 @@ impl Deadline {
     #[must_use]
     pub fn another(&self) -> Self {
         Deadlines(Rc::clone(&self.limits)).deadline()
+    }
+
+    /// The time for limits of the same worker. Where a duration is told to somebody, it is not exact enough.
+    pub fn now(&self) -> Instant {
+        self.limits.now()
+    }
+
+    /// Elapses after `limit`, whatever was set before.
+    pub fn arm_in(&self, limit: Duration) {
+        self.arm(self.now() + limit);
     }
 
     /// Elapses at `at`, whatever was set before.
@@ -195,6 +239,33 @@ mod tests {
                 biased;
                 () = disarmed.elapsed() => panic!("it was disarmed"),
                 () = other.elapsed() => {}
+            }
+        })
+        .await;
+    }
+
+    #[test]
+    fn a_coarse_clock_goes_on_and_never_back() {
+        let deadline = Deadlines::coarse().deadline();
+        let (exact, mut now) = (Instant::now(), deadline.now());
+        // A few ticks; one that stood still would have no end.
+        while now < exact + Duration::from_millis(30) {
+            let next = deadline.now();
+            assert!(next >= now);
+            now = next;
+        }
+        assert!(now < exact + Duration::from_hours(1), "it tells the same time");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_begins_with_the_time_that_a_test_has_set() {
+        swept(async |deadlines| {
+            let deadline = deadlines.deadline();
+            for _ in 0..2 {
+                let start = Instant::now();
+                deadline.arm_in(Duration::from_secs(3));
+                deadline.elapsed().await;
+                assert_eq!(start.elapsed().as_secs(), 3);
             }
         })
         .await;

@@ -9,7 +9,6 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use tokio::time::Instant;
 
 use super::answer::Answer;
 pub(super) use super::exchange::{Cut, Exchange, Limits};
@@ -77,7 +76,7 @@ impl RequestBody {
         if self.exchange.limits().max_size.is_some_and(|max| self.received > max) {
             return None;
         }
-        let now = Instant::now();
+        let now = self.exchange.deadline().now();
         self.exchange.moves(now);
         if let Some(waiting) = &mut self.idle {
             waiting.pace.receive(now);
@@ -93,7 +92,7 @@ impl RequestBody {
 
     /// Nothing has come: for how long, and is that too long?
     fn wait(&mut self, cx: &mut Context<'_>) -> Option<Cut> {
-        let (now, limits) = (Instant::now(), self.exchange.limits());
+        let (now, limits) = (self.exchange.deadline().now(), self.exchange.limits());
         let waiting = self.idle.get_or_insert_with(|| {
             Box::new(Waiting { deadline: self.exchange.deadline().another(), pace: Pace::new(now) })
         });
@@ -242,13 +241,13 @@ impl ResponseBody {
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let idle = self.idle.get_or_insert_with(|| {
             let idle = self.exchange.deadline().another();
-            idle.arm(Instant::now() + self.exchange.limits().idle);
+            idle.arm_in(self.exchange.limits().idle);
             idle
         });
         ready!(idle.poll_elapsed(cx));
         match self.exchange.moved().map(|moved| moved + self.exchange.limits().idle) {
             // Something came from the client meanwhile.
-            Some(later) if Instant::now() < later => {
+            Some(later) if idle.now() < later => {
                 idle.arm(later);
                 idle.poll_elapsed(cx)
             }
@@ -295,7 +294,7 @@ impl Body for ResponseBody {
             Poll::Ready(Some(Ok(frame))) => {
                 this.idle = None;
                 if this.exchange.is_call() {
-                    this.exchange.moves(Instant::now());
+                    this.exchange.moves(this.exchange.deadline().now());
                 }
                 if this.inner.is_end_stream() {
                     this.complete();

@@ -71,7 +71,7 @@ impl Exchange {
     pub(super) fn call(deadline: Deadline, limits: Limits, ends: Option<Ends>) -> Self {
         let call = Box::new(Call {
             ends,
-            moved: Cell::new(Instant::now()),
+            moved: Cell::new(deadline.now()),
             is_answered: Cell::new(false),
             has_ended: Cell::new(false),
         });
@@ -158,7 +158,7 @@ impl Exchange {
         match self.end() {
             None => self.deadline.arm(at),
             // Armed anew, it would not elapse.
-            Some(end) if end <= Instant::now() => {}
+            Some(end) if end <= self.deadline.now() => {}
             Some(end) => self.deadline.arm(at.min(end)),
         }
     }
@@ -173,12 +173,12 @@ impl Exchange {
 
     /// The next move is the origin's: to take what is passed on.
     pub(super) fn await_origin(&self) {
-        self.arm(Instant::now() + self.limits.idle);
+        self.arm(self.deadline.now() + self.limits.idle);
     }
 
     /// The request has been passed on: the origin's time begins.
     pub(super) fn complete(&self) {
         self.is_complete.set(true);
-        self.arm(Instant::now() + self.limits.response);
+        self.arm(self.deadline.now() + self.limits.response);
     }
 }

@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 use super::proxy_protocol::{self, BadHeader, Source};
@@ -125,7 +124,7 @@ async fn within<T>(deadline: &Deadline, watch: &Watch, reading: impl Future<Outp
         let stage = watch.stage(cx);
         if stage >= Stage::CloseIdle && !is_ending {
             is_ending = true;
-            deadline.arm(Instant::now() + LAST_TIME);
+            deadline.arm_in(LAST_TIME);
         }
         if stage == Stage::Cut {
             return Poll::Ready(None);

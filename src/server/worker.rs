@@ -8,7 +8,6 @@ use std::thread;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
 use super::io::{Buffers, Connection, Limits};
 use super::listening::Released;
@@ -166,7 +165,7 @@ impl Thread {
     }
 
     async fn work<M: MakeHandler>(mut self, make: M) -> bool {
-        let deadlines = Deadlines::default();
+        let deadlines = Deadlines::coarse();
         tokio::task::spawn_local(deadlines.clone().sweep());
         let worker = Rc::new(Worker {
             handler: make.make(&deadlines),
@@ -212,7 +211,7 @@ fn serve<H: Handler>(stream: Released, peer: Peer, worker: &Rc<Worker<H>>, load:
         Err(error) => return tracing::warn!(%error, "a connection could not be registered"),
     };
     let deadline = worker.deadlines.deadline();
-    deadline.arm(Instant::now() + worker.limits.header);
+    deadline.arm_in(worker.limits.header);
     let worker = Rc::clone(worker);
     match worker.preamble.skip(socket, peer, deadline) {
         Ok(opened) => {

@@ -271,7 +271,7 @@ impl Driver {
         let mut pings = self.connection.ping_pong();
         let (mut silence, mut before) = (Silence::default(), self.reads.count());
         loop {
-            tick.arm(Instant::now() + TICK);
+            tick.arm_in(TICK);
             tokio::select! {
                 ended = &mut self.connection => {
                     // An error goes to the exchanges that it concerns.

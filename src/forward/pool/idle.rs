@@ -48,7 +48,7 @@ impl Connections {
     /// Closes what has been idle for too long.
     fn prune(&self) {
         self.next_prune.set(None);
-        let now = Instant::now();
+        let now = self.prune.now();
         let mut idle = self.idle.borrow_mut();
         idle.retain(|idle| now < idle.since + self.idle_timeout && idle.connection.is_fit());
         let until = |since: Option<Instant>, timeout| since.map(|since| since + timeout);

@@ -182,7 +182,7 @@ impl Pool {
             // The origin knows nothing of this request: its time does not pass.
             exchange.disarm();
             let deadline = exchange.deadline().another();
-            deadline.arm(Instant::now() + pool.connect_timeout);
+            deadline.arm_in(pool.connect_timeout);
             (deadline, pool.connect_timeout)
         });
         let turn = admitted.await?;
@@ -199,7 +199,7 @@ impl Connections {
         if idle.is_empty() {
             return None;
         }
-        let now = Instant::now();
+        let now = self.prune.now();
         while let Some(Idle { connection, since }) = idle.pop() {
             self.tell_idle(idle.len());
             if now < since + self.idle_timeout && connection.is_fit() {
@@ -293,7 +293,7 @@ impl Connections {
     }
 
     fn keep(&self, connection: http1::Connection) {
-        let since = Instant::now();
+        let since = self.prune.now();
         let mut idle = self.idle.borrow_mut();
         if idle.is_empty() {
             self.arm(since + self.idle_timeout);
@@ -313,7 +313,7 @@ impl Connections {
         }
         if connection.is_idle() {
             self.tell_idle(self.idle.borrow().len());
-            self.arm(Instant::now() + self.http2_idle_timeout);
+            self.arm(self.prune.now() + self.http2_idle_timeout);
         }
     }
 

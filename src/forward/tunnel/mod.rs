@@ -138,7 +138,8 @@ impl Joint {
         let frames = is_websocket.then(FrameCounter::default);
         let to_client = Flow::new(frames.clone(), received);
         let to_origin = Flow::new(frames, Bytes::new());
-        let joint = Self { to_origin, to_client, limits, last: Instant::now(), ending: None };
+        let last = limits.deadline.now();
+        let joint = Self { to_origin, to_client, limits, last, ending: None };
         joint.arm();
         joint
     }
@@ -168,7 +169,7 @@ impl Joint {
             let out = self.to_origin.poll(cx, client, origin, |bytes| note(Direction::ToOrigin, bytes));
             let back = self.to_client.poll(cx, origin, client, |bytes| note(Direction::ToClient, bytes));
             if has_moved {
-                self.last = Instant::now();
+                self.last = self.limits.deadline.now();
             }
             let ended = match (out, back) {
                 (Poll::Ready(Err(_)), _) | (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Some(TunnelEnd::Closed),
@@ -192,7 +193,7 @@ impl Joint {
             && self.to_origin.is_told()
             && self.to_client.is_told()
         {
-            *ending = Ending { is_told: true, until: Instant::now() + ANSWER, ..*ending };
+            *ending = Ending { is_told: true, until: self.limits.deadline.now() + ANSWER, ..*ending };
             self.arm();
         }
         if self.is_answered() {
@@ -200,7 +201,7 @@ impl Joint {
         }
         ready!(self.limits.deadline.poll_elapsed(cx));
         if self.ending.is_none() {
-            let now = Instant::now();
+            let now = self.limits.deadline.now();
             if self.limits.ends.is_some_and(|ends| ends <= now) {
                 self.end(TunnelEnd::TokenExpired, Close::EXPIRED, now);
             } else if self.last + self.limits.idle <= now {
@@ -225,7 +226,7 @@ impl Joint {
     fn is_over(&self) -> Option<TunnelEnd> {
         let ending = self.ending?;
         // What is no WebSocket has no way of saying that it is over.
-        let is_over = self.is_answered() || !self.to_client.can_close() || ending.until <= Instant::now();
+        let is_over = self.is_answered() || !self.to_client.can_close() || ending.until <= self.limits.deadline.now();
         is_over.then_some(ending.end)
     }
 

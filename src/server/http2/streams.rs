@@ -238,7 +238,7 @@ impl State {
             Awaited::Reading => limits.write,
             Awaited::Nothing => return deadline.disarm(),
         };
-        deadline.arm(Instant::now() + limit);
+        deadline.arm_in(limit);
     }
 }
 
@@ -324,7 +324,7 @@ impl<B: Body<Data = Bytes>> Body for Tracked<B> {
         let exchange: &Exchange = this.exchange;
         match polled {
             // Asked for again once the client has made room.
-            Poll::Ready(_) => exchange.stall.0.arm(Instant::now() + exchange.state.connection.limits().write),
+            Poll::Ready(_) => exchange.stall.0.arm_in(exchange.state.connection.limits().write),
             Poll::Pending => exchange.stall.0.disarm(),
         }
         polled

@@ -15,7 +15,6 @@ use std::time::Duration;
 use http::HeaderMap;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::time::Instant;
 
 pub(super) use self::buffers::Buffers;
 pub(super) use self::date::Date;
@@ -279,7 +278,7 @@ impl Connection {
             self.wire.borrow_mut().refuse();
             let late = format!("the head was not complete within {} s", self.limits.header.as_secs_f32());
             *self.refusal.borrow_mut() = Some(Denial::RequestTimeout(late.into()));
-            self.deadline.arm(Instant::now() + LINGER_TIME);
+            self.deadline.arm_in(LINGER_TIME);
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -300,7 +299,7 @@ impl Connection {
             (Phase::Silent, false) => self.limits.idle.saturating_sub(SILENCE),
             (Phase::Serving, false) => return self.deadline.disarm(),
         };
-        self.deadline.arm(Instant::now() + limit);
+        self.deadline.arm_in(limit);
     }
 
     /// A head has begun, if more has come than an empty line.

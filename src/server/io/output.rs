@@ -6,7 +6,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncWrite, ReadBuf};
-use tokio::time::Instant;
 
 use super::{Connection, Date, LINGER_SIZE, LINGER_TIME, Phase};
 
@@ -33,7 +32,7 @@ impl Connection {
                 return Poll::Ready(Ok(()));
             }
             self.lingered.set(Some(0));
-            self.deadline.arm(Instant::now() + LINGER_TIME);
+            self.deadline.arm_in(LINGER_TIME);
         }
         loop {
             let lingered = self.lingered.get().unwrap_or_default();
