@@ -22,15 +22,42 @@ pub(super) fn fold(name: &str) -> Cow<'_, str> {
 }
 
 fn is_folded(name: &[u8]) -> bool {
-    // Nearly every name is, so that to stop at the first byte that is not would be one more question at each.
-    let (mut is_folded, mut is_after_dash) = (true, true);
+    let mut last = Kind::Dash;
     for byte in name {
-        let is_dash = *byte == b'-';
-        is_folded &= (byte.is_ascii_lowercase() | byte.is_ascii_digit() | is_dash) & !(is_dash & is_after_dash);
-        is_after_dash = is_dash;
+        match (kind(*byte), last) {
+            (Kind::Other, _) | (Kind::Dash, Kind::Dash) => return false,
+            (kind, _) => last = kind,
+        }
     }
-    is_folded && !is_after_dash
+    last != Kind::Dash
 }
+
+/// What a byte is in a folded name.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Kind {
+    LetterOrDigit,
+    Dash,
+    Other,
+}
+
+/// By a table, as each name of each request is looked at.
+fn kind(byte: u8) -> Kind {
+    KINDS.get(usize::from(byte)).copied().unwrap_or(Kind::Other)
+}
+
+#[cfg_attr(not(test), expect(clippy::indexing_slicing, reason = "whatever is wrong here does not compile"))]
+const KINDS: [Kind; 256] = {
+    let mut kinds = [Kind::Other; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        if byte.is_ascii_lowercase() || byte.is_ascii_digit() {
+            kinds[byte as usize] = Kind::LetterOrDigit;
+        }
+        byte += 1;
+    }
+    kinds[b'-' as usize] = Kind::Dash;
+    kinds
+};
 
 /// Which names speak for us.
 #[derive(Clone, Debug)]
