@@ -8,7 +8,7 @@ use claimgate::denial::Denial;
 
 /// Every room with the rooms that it may use. What a room may use is listed in full.
 #[rustfmt::skip]
-const ARROWS: [(&str, &[&str]); 25] = [
+const ARROWS: [(&str, &[&str]); 26] = [
     ("lib", &[]),
     ("main", &["cli", "config", "app", "command", "telemetry", "clock"]),
     ("cli", &[]),
@@ -22,6 +22,7 @@ const ARROWS: [(&str, &[&str]); 25] = [
     ("readiness", &[]),
     ("peer", &[]),
     ("deadline", &[]),
+    ("turn", &[]),
     ("interim", &[]),
     ("incoming", &[]),
     ("chunked", &[]),
@@ -29,10 +30,10 @@ const ARROWS: [(&str, &[&str]); 25] = [
     ("issuer", &["jose", "denial", "readiness", "clock"]),
     ("token", &["jose", "issuer", "clock", "denial", "counter"]),
     ("policy", &["token", "denial", "clock"]),
-    ("forward", &["policy", "denial", "clock", "deadline", "counter", "peer", "interim", "incoming", "chunked"]),
+    ("forward", &["policy", "denial", "clock", "deadline", "turn", "counter", "peer", "interim", "incoming", "chunked"]),
     ("respond", &["denial"]),
     ("gateway", &["token", "policy", "forward", "respond", "telemetry", "denial", "clock", "peer", "interim", "incoming"]),
-    ("server", &["denial", "deadline", "counter", "peer", "clock", "interim", "incoming", "chunked"]),
+    ("server", &["denial", "deadline", "turn", "counter", "peer", "clock", "interim", "incoming", "chunked"]),
     ("admin", &["server", "readiness", "telemetry", "issuer", "denial", "clock"]),
 ];
 

@@ -9,11 +9,12 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
 
 use super::places::Place;
+use crate::turn::LoopTurn;
 
 /// What leads to the origin.
 #[derive(Debug)]
@@ -38,8 +39,18 @@ macro_rules! each {
 }
 
 impl Socket {
-    /// Whether nothing is there to be read, not even the end.
-    fn is_quiet(&mut self) -> bool {
+    /// Whether the runtime has heard of something to be read, if only of what has been read meanwhile. What TLS has read
+    /// it knows nothing of.
+    fn is_heard(&self) -> bool {
+        match self {
+            Self::Tcp(stream) => stream.try_io(Interest::READABLE, || Ok(())).is_ok(),
+            Self::Unix(stream) => stream.try_io(Interest::READABLE, || Ok(())).is_ok(),
+            Self::Tls(_) => true,
+        }
+    }
+
+    /// Whether nothing is there to be read, not even the end. Asks the kernel.
+    fn has_nothing(&mut self) -> bool {
         match self {
             Self::Tcp(stream) => has_nothing(&SockRef::from(&*stream)),
             Self::Unix(stream) => has_nothing(&SockRef::from(&*stream)),
@@ -90,10 +101,18 @@ impl OriginIo {
         self.reads.clone()
     }
 
-    /// Whether nothing is there to be read, not even the end. Asks the kernel: what has just arrived, nobody else knows
-    /// of yet, and whoever sent the next request would take it for the answer.
-    pub(super) fn is_quiet(&mut self) -> bool {
-        self.socket.is_quiet()
+    /// Whether nothing is there to be read, not even the end; whoever sent the next request would take it for the answer.
+    ///
+    /// `since` is when somebody last read. While that turn goes on, only the kernel knows what has come; then the runtime
+    /// has heard of it, which costs nothing to find out. What comes later still is as late as after asking the kernel:
+    /// until the origin answers, nothing tells what it says unasked from its answer.
+    pub(super) fn is_quiet(&mut self, since: LoopTurn) -> bool {
+        (since.is_over() && !self.socket.is_heard()) || self.socket.has_nothing()
+    }
+
+    /// Whether the runtime has heard of something to be read, or cannot have.
+    pub(super) fn is_heard(&self) -> bool {
+        self.socket.is_heard()
     }
 
     /// Nothing more is read or written.
@@ -192,11 +211,12 @@ mod tests {
             let Entry::Free(place) = worker.enter() else { panic!("the one before is closed") };
             let mut io = OriginIo::new(Socket::Tcp(TcpStream::connect(addr).await.unwrap()), place);
             let (mut origin, _) = listener.accept().unwrap();
-            assert!(io.is_quiet());
+            let turn = LoopTurn::now();
+            assert!(io.is_quiet(turn));
             // Nothing is awaited from here on, so that the runtime cannot have heard of it.
             origin.write_all(bytes).unwrap();
             origin.shutdown(Shutdown::Write).unwrap();
-            assert!(!io.is_quiet());
+            assert!(!io.is_quiet(turn));
         }
     }
 }

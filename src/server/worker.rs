@@ -17,6 +17,7 @@ use super::stream::Stream;
 use super::{Handler, MakeHandler, Settings, connection};
 use crate::deadline::{Deadline, Deadlines};
 use crate::peer::Peer;
+use crate::turn;
 
 /// What the connections of one worker share.
 pub(super) struct Worker<H> {
@@ -160,7 +161,7 @@ impl Thread {
     fn run<M: MakeHandler>(self, make: M) -> std::io::Result<bool> {
         // Blocking threads resolve names, nothing else.
         let mut builder = Builder::new_current_thread();
-        let runtime = builder.enable_all().max_blocking_threads(4).build_local(LocalOptions::default())?;
+        let runtime = turn::count(builder.enable_all().max_blocking_threads(4)).build_local(LocalOptions::default())?;
         Ok(runtime.block_on(self.work(make)))
     }
 

@@ -1,6 +1,7 @@
 //! A connection, and what has been read from it.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -8,8 +9,10 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _};
+use tokio::task::coop::unconstrained;
 
 use crate::forward::stream::OriginIo;
+use crate::turn::LoopTurn;
 
 /// The most that is read at once, in bytes: 64 KiB of a body together with the head before it. A response head alone may
 /// be as large.
@@ -65,9 +68,9 @@ impl Connection {
         &self.0.scratch
     }
 
-    /// Whether the origin has nothing to say before it is asked.
-    pub(in crate::forward) fn is_fit(&self) -> bool {
-        self.has_nothing_left() && self.0.io.borrow_mut().is_quiet()
+    /// Whether the origin has nothing to say before it is asked, if the connection was last used in the turn `since`.
+    pub(in crate::forward) fn is_fit(&self, since: LoopTurn) -> bool {
+        self.has_nothing_left() && self.0.io.borrow_mut().is_quiet(since)
     }
 
     /// Whether everything that came belonged to what was asked.
@@ -82,7 +85,11 @@ impl Connection {
 
     /// A request begins. Whether the runtime has not heard from the origin that the connection is over.
     pub(super) fn begin(&self, cx: &mut Context<'_>) -> bool {
-        let is_open = self.poll_fill(cx).is_pending();
+        let is_open = {
+            let is_heard = self.0.io.borrow().is_heard();
+            // Asked also by a task that has done so much that tokio lets nothing be ready for it.
+            !is_heard || pin!(unconstrained(poll_fn(|cx| self.poll_fill(cx)))).poll(cx).is_pending()
+        };
         self.0.has_received.set(false);
         is_open
     }

@@ -6,12 +6,24 @@ use tokio::time::Instant;
 
 use super::Connections;
 use crate::forward::http1;
+use crate::turn::LoopTurn;
 
 /// A connection with HTTP/1.1 that nobody uses.
 #[derive(Debug)]
 pub(super) struct Idle {
     pub(super) connection: http1::Connection,
     pub(super) since: Instant,
+    /// In which it was put back.
+    pub(super) turn: LoopTurn,
+}
+
+/// Takes the one that was used last before this turn: what came on it is known already. Only when there is none, the one
+/// used last. The others may then end.
+pub(super) fn take_last(idle: &mut Vec<Idle>) -> Option<Idle> {
+    match idle.partition_point(|idle| idle.turn.is_over()) {
+        0 => idle.pop(),
+        known => Some(idle.remove(known - 1)),
+    }
 }
 
 impl Connections {
@@ -50,7 +62,7 @@ impl Connections {
         self.next_prune.set(None);
         let now = self.prune.now();
         let mut idle = self.idle.borrow_mut();
-        idle.retain(|idle| now < idle.since + self.idle_timeout && idle.connection.is_fit());
+        idle.retain(|idle| now < idle.since + self.idle_timeout && idle.connection.is_fit(idle.turn));
         let until = |since: Option<Instant>, timeout| since.map(|since| since + timeout);
         let mut next = until(idle.iter().map(|idle| idle.since).min(), self.idle_timeout);
         let left = idle.len();

@@ -26,6 +26,7 @@ use super::places::{Place, Places};
 use crate::counter::Counter;
 use crate::deadline::{Deadline, Deadlines};
 use crate::denial::Denial;
+use crate::turn::LoopTurn;
 
 /// The connections. A clone is the same pool.
 #[derive(Clone, Debug)]
@@ -47,7 +48,7 @@ pub(super) struct Connections {
     connect_timeout: Duration,
     idle_timeout: Duration,
     http2_idle_timeout: Duration,
-    /// Those with HTTP/1.1 that are idle. The one used last is taken first: the others may then end.
+    /// Those with HTTP/1.1 that are idle, in the order in which they were put back.
     idle: RefCell<Vec<Idle>>,
     /// Those with HTTP/2 that take requests, idle or not. The first that has room is taken: the others may then end.
     multiplexed: RefCell<Vec<Rc<http2::Connection>>>,
@@ -200,9 +201,9 @@ impl Connections {
             return None;
         }
         let now = self.prune.now();
-        while let Some(Idle { connection, since }) = idle.pop() {
+        while let Some(Idle { connection, since, turn }) = idle::take_last(&mut idle) {
             self.tell_idle(idle.len());
-            if now < since + self.idle_timeout && connection.is_fit() {
+            if now < since + self.idle_timeout && connection.is_fit(turn) {
                 return Some(Ready::Http1(connection));
             }
         }
@@ -281,7 +282,7 @@ impl Connections {
     pub(super) fn put(&self, connection: http1::Connection) {
         if self.admission.is_wanted() {
             // One that is not fit closes, and its place goes to who waits.
-            let fit = Some(connection).filter(http1::Connection::is_fit);
+            let fit = Some(connection).filter(|connection| connection.is_fit(LoopTurn::now()));
             if let Some(Ready::Http1(unwanted)) =
                 fit.and_then(|connection| self.admission.hand_on(Ready::Http1(connection)))
             {
@@ -298,7 +299,7 @@ impl Connections {
         if idle.is_empty() {
             self.arm(since + self.idle_timeout);
         }
-        idle.push(Idle { connection, since });
+        idle.push(Idle { connection, since, turn: LoopTurn::now() });
         self.tell_idle(idle.len());
     }
 
