@@ -125,8 +125,12 @@ impl VerificationKey {
         let Some((_, key)) = self.parsed.iter().find(|(permitted, _)| *permitted == algorithm) else {
             return Err(Denial::AlgorithmNotAllowed(format!("{algorithm}, the key is for {}", self.algorithms).into()));
         };
-        let flaw = |_| Denial::InvalidSignature(format!("{algorithm} with {self}").into());
-        key.verify_sig(input, signature).map_err(flaw)
+        // Hashed here where it can be: AWS-LC copies all of its state before it ends the hash itself.
+        let verified = match digest_of(algorithm) {
+            Some(hash) => key.verify_digest_sig(&digest::digest(hash, input), signature),
+            None => key.verify_sig(input, signature),
+        };
+        verified.map_err(|_| Denial::InvalidSignature(format!("{algorithm} with {self}").into()))
     }
 
     fn from_members(members: Result<Members<'_>, Flaw>, allowed: AlgorithmSet) -> Result<Self, UnusableKey> {
@@ -181,6 +185,16 @@ fn verification(algorithm: Algorithm) -> &'static dyn VerificationAlgorithm {
         Algorithm::Es384 => &signature::ECDSA_P384_SHA384_FIXED,
         Algorithm::Es512 => &signature::ECDSA_P521_SHA512_FIXED,
         Algorithm::EdDsa | Algorithm::Ed25519 => &signature::ED25519,
+    }
+}
+
+/// What the message is hashed with before it is signed; `None` where the algorithm takes the message itself.
+fn digest_of(algorithm: Algorithm) -> Option<&'static digest::Algorithm> {
+    match algorithm {
+        Algorithm::Rs256 | Algorithm::Ps256 | Algorithm::Es256 => Some(&digest::SHA256),
+        Algorithm::Rs384 | Algorithm::Ps384 | Algorithm::Es384 => Some(&digest::SHA384),
+        Algorithm::Rs512 | Algorithm::Ps512 | Algorithm::Es512 => Some(&digest::SHA512),
+        Algorithm::EdDsa | Algorithm::Ed25519 => None,
     }
 }
 
