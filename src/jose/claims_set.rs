@@ -7,83 +7,73 @@ use super::strict_json::{self, Members, Value};
 
 /// A signed JWT claims set (RFC 7519 §4), exactly as it was signed. Only [`super::VerificationKey::verify`] makes one.
 #[derive(Clone)]
-pub struct ClaimsSet {
-    payload: Box<str>,
-    encoded: Box<str>,
-    registered: RegisteredClaims,
-    token_type: Option<TokenType>,
-}
+pub struct ClaimsSet<'j>(&'j CompactJws<'j>);
 
-impl ClaimsSet {
+impl<'j> ClaimsSet<'j> {
     /// To be called after the signature was verified, from nowhere else.
-    pub(super) fn of(jws: &CompactJws<'_>) -> Self {
-        Self {
-            payload: jws.payload_text().into(),
-            encoded: jws.encoded_payload().into(),
-            registered: jws.registered().clone(),
-            token_type: jws.header().token_type(),
-        }
+    pub(super) const fn of(jws: &'j CompactJws<'_>) -> Self {
+        Self(jws)
     }
 
     /// The JSON object, byte for byte what was signed.
-    pub fn raw(&self) -> &[u8] {
-        self.payload.as_bytes()
+    pub fn raw(&self) -> &'j [u8] {
+        self.0.payload()
     }
 
     /// Its base64url text, byte for byte what was signed.
-    pub fn encoded(&self) -> &str {
-        &self.encoded
+    pub fn encoded(&self) -> &'j str {
+        self.0.encoded_payload()
     }
 
     /// The header's `typ`.
     pub fn token_type(&self) -> Option<TokenType> {
-        self.token_type
+        self.0.header().token_type()
     }
 
     /// `iss`.
-    pub fn issuer(&self) -> Claim<&str> {
-        self.registered.issuer.as_ref().map(String::as_str)
+    pub fn issuer(&self) -> Claim<&'j str> {
+        self.0.registered().issuer.as_ref().map(String::as_str)
     }
 
     /// `exp` in seconds since the epoch; finite, of any size and sign.
     pub fn expiration(&self) -> Claim<f64> {
-        self.registered.expiration
+        self.0.registered().expiration
     }
 
     /// `nbf` in seconds since the epoch; finite, of any size and sign.
     pub fn not_before(&self) -> Claim<f64> {
-        self.registered.not_before
+        self.0.registered().not_before
     }
 
     /// `iat` in seconds since the epoch; finite, of any size and sign.
     pub fn issued_at(&self) -> Claim<f64> {
-        self.registered.issued_at
+        self.0.registered().issued_at
     }
 
     /// `aud`; a single string counts as a list of one (RFC 7519 §4.1.3).
-    pub fn audience(&self) -> Claim<&[String]> {
-        self.registered.audience.as_ref().map(Vec::as_slice)
+    pub fn audience(&self) -> Claim<&'j [String]> {
+        self.0.registered().audience.as_ref().map(Vec::as_slice)
     }
 
     /// Whether there is an `at_hash` or a `c_hash`, as in ID tokens (`OpenID` Connect Core 1.0 §3.1.3.6, §3.3.2.11).
     pub fn has_token_hash(&self) -> bool {
-        self.registered.token_hash
+        self.0.registered().token_hash
     }
 
     /// Whether the claim is there and not `null`. Reads the whole set: for names that only the settings know.
     pub fn has_member(&self, name: &str) -> bool {
         let is_it = |(found, value): &(_, _)| found == name && !matches!(value, Value::Null);
-        strict_json::read_object(&self.payload).is_ok_and(|members| members.iter().any(is_it))
+        strict_json::read_object(self.0.payload_text()).is_ok_and(|members| members.iter().any(is_it))
     }
 
     /// The whole set, parsed anew.
     pub fn to_object(&self) -> serde_json::Map<String, serde_json::Value> {
         // It was read before by the same parser under stricter rules.
-        serde_json::from_str(&self.payload).unwrap_or_default()
+        serde_json::from_str(self.0.payload_text()).unwrap_or_default()
     }
 }
 
-impl fmt::Debug for ClaimsSet {
+impl fmt::Debug for ClaimsSet<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClaimsSet").finish_non_exhaustive()
     }
@@ -132,7 +122,7 @@ impl<T> From<Option<T>> for Claim<T> {
 }
 
 /// The registered claims, taken out once while the payload is read.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(super) struct RegisteredClaims {
     pub(super) issuer: Claim<String>,
     expiration: Claim<f64>,

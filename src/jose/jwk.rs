@@ -116,7 +116,7 @@ impl VerificationKey {
     }
 
     /// Verifies a token's signature: the only way to a [`ClaimsSet`].
-    pub fn verify(&self, jws: &CompactJws<'_>) -> Result<ClaimsSet, Denial> {
+    pub fn verify<'j>(&self, jws: &'j CompactJws<'_>) -> Result<ClaimsSet<'j>, Denial> {
         self.verify_signature(jws.header().alg(), jws.signing_input(), jws.signature())?;
         Ok(ClaimsSet::of(jws))
     }

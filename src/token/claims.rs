@@ -30,7 +30,7 @@ pub struct Validity {
 
 impl Expectations {
     /// Checks the claims, in an order that is always the same, so that one token at one time gets one reason.
-    pub fn check(&self, claims: &ClaimsSet, issuer: &str, now: NumericDate) -> Result<Validity, Denial> {
+    pub fn check(&self, claims: &ClaimsSet<'_>, issuer: &str, now: NumericDate) -> Result<Validity, Denial> {
         check_issuer(claims, issuer)?;
         let expiration = date("exp", claims.expiration())?.ok_or(Denial::MissingClaim("exp".into()))?;
         self.check_not_expired(expiration, now)?;
@@ -61,7 +61,7 @@ impl Expectations {
         }
     }
 
-    fn check_audience(&self, claims: &ClaimsSet) -> Result<(), Denial> {
+    fn check_audience(&self, claims: &ClaimsSet<'_>) -> Result<(), Denial> {
         let found = match claims.audience() {
             Claim::WrongType => return Err(malformed("aud", "must be a string or an array of strings")),
             Claim::Absent => None,
@@ -80,7 +80,7 @@ impl Expectations {
         }
     }
 
-    fn check_required(&self, claims: &ClaimsSet) -> Result<(), Denial> {
+    fn check_required(&self, claims: &ClaimsSet<'_>) -> Result<(), Denial> {
         match self.required_claims.iter().find(|name| !claims.has_member(name)) {
             Some(name) => Err(Denial::MissingClaim(name.clone().into())),
             None => Ok(()),
@@ -89,7 +89,7 @@ impl Expectations {
 }
 
 /// Compared with the issuer of the key, byte for byte: a key speaks for its own issuer only (RFC 8725 §3.8).
-fn check_issuer(claims: &ClaimsSet, issuer: &str) -> Result<(), Denial> {
+fn check_issuer(claims: &ClaimsSet<'_>, issuer: &str) -> Result<(), Denial> {
     if claims.issuer() == Claim::Is(issuer) {
         Ok(())
     } else {

@@ -47,7 +47,7 @@ impl Settings {
     ///
     /// # Errors
     /// A claim that cannot stand in a header, or more bytes than the budget.
-    pub fn encode(&self, claims: &ClaimsSet) -> Result<Box<[(HeaderName, HeaderValue)]>, Denial> {
+    pub fn encode(&self, claims: &ClaimsSet<'_>) -> Result<Box<[(HeaderName, HeaderValue)]>, Denial> {
         let whole = match self.format {
             ClaimsFormat::Base64Url => HeaderValue::from_str(claims.encoded()),
             ClaimsFormat::Json => HeaderValue::from_str(&to_ascii(claims.raw())),
@@ -66,7 +66,7 @@ impl Settings {
         Ok(headers.into())
     }
 
-    fn check_size(&self, headers: &[(HeaderName, HeaderValue)], claims: &ClaimsSet) -> Result<(), Denial> {
+    fn check_size(&self, headers: &[(HeaderName, HeaderValue)], claims: &ClaimsSet<'_>) -> Result<(), Denial> {
         let size = headers.iter().map(|(name, value)| name.as_str().len().saturating_add(value.len())).sum();
         if size <= self.max_size {
             return Ok(());
@@ -137,7 +137,7 @@ fn to_ascii(json: &[u8]) -> String {
 }
 
 /// The largest claims with their sizes in bytes, for the log.
-fn largest(claims: &ClaimsSet) -> String {
+fn largest(claims: &ClaimsSet<'_>) -> String {
     let mut sizes: Vec<_> =
         claims.to_object().into_iter().map(|(name, value)| (value.to_string().len(), name)).collect();
     sizes.sort_by(|one, other| other.cmp(one));

@@ -141,14 +141,14 @@ async fn let_others_go_first() {
 }
 
 /// Claims with the key that signed them.
-struct Signed {
-    claims: ClaimsSet,
+struct Signed<'j> {
+    claims: ClaimsSet<'j>,
     key: KeyIdentity,
     generation: u64,
 }
 
 /// Tries the keys that fit. A known `kid` has one answer; without one, a miss may mean that our keys are old.
-async fn verify_signature(issuer: &Issuer, jws: &CompactJws<'_>) -> Result<Signed, Denial> {
+async fn verify_signature<'j>(issuer: &Issuer, jws: &'j CompactJws<'_>) -> Result<Signed<'j>, Denial> {
     let candidates = issuer.key(jws.header()).await?;
     match verify_with(&candidates, jws) {
         Err(Denial::InvalidSignature(_)) if jws.header().kid().is_none() => {
@@ -159,7 +159,7 @@ async fn verify_signature(issuer: &Issuer, jws: &CompactJws<'_>) -> Result<Signe
 }
 
 /// With the first key that fits; two may share a `kid`, or have none (RFC 7517 §4.5).
-fn verify_with(candidates: &Candidates, jws: &CompactJws<'_>) -> Result<Signed, Denial> {
+fn verify_with<'j>(candidates: &Candidates, jws: &'j CompactJws<'_>) -> Result<Signed<'j>, Denial> {
     let mut refused = Denial::InvalidSignature("no key fits".into());
     for key in candidates.iter() {
         match key.verify(jws) {

@@ -225,5 +225,5 @@ fn the_log_names_the_key_that_did_not_sign() {
 fn keys_may_be_shared_by_threads() {
     fn shared<T: Send + Sync>() {}
     shared::<VerificationKey>();
-    shared::<ClaimsSet>();
+    shared::<ClaimsSet<'_>>();
 }
