@@ -2,9 +2,14 @@
 
 use std::borrow::Cow;
 use std::fmt;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+use std::sync::LazyLock;
 
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+use base64::engine::{Simd, general_purpose::NO_PAD};
 
 use super::algorithm::Algorithm;
 use super::claims_set::RegisteredClaims;
@@ -102,10 +107,14 @@ fn split(token: &str) -> Result<(&str, &str, &str, &str), Denial> {
     }
 }
 
+/// The best instructions that the CPU has for it, and the same answers.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+static BASE64URL: LazyLock<Simd> = LazyLock::new(|| Simd::url_safe(NO_PAD));
+
 /// Base64url as in RFC 7515 §2: no padding, no white space; zero trailing bits, so that no two texts mean one token.
 fn decode(part: &str, encoded: &str) -> Result<Vec<u8>, Denial> {
     let flaw = |error| Denial::MalformedToken(format!("{part}: not strict base64url: {error}").into());
-    URL_SAFE_NO_PAD.decode(encoded).map_err(flaw)
+    BASE64URL.decode(encoded).map_err(flaw)
 }
 
 fn text(part: &str, octets: Vec<u8>) -> Result<String, Denial> {
