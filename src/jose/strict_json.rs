@@ -158,44 +158,34 @@ impl<'de> Visitor<'de> for Reader<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value<'de>, A::Error> {
         let inner = self.inner();
-        let mut names = Names::default();
-        let mut members = Members::new();
+        // Few claims sets have more, and none has to grow by steps.
+        let mut members = Members::with_capacity(if self.depth == 0 { FEW } else { 0 });
+        let mut names = HashSet::new();
         while let Some(name) = map.next_key_seed(inner)? {
             let Some(name) = name.into_text() else { return Err(A::Error::custom("a member without a name")) };
-            if !names.insert(name.clone()) {
+            if !is_new(name.clone(), &members, &mut names) {
                 self.note(Flaw::DuplicateMember);
             }
             let value = map.next_value_seed(inner)?;
-            if self.depth == 0 {
-                members.push((name, value));
-            }
+            members.push((name, value));
+        }
+        if self.depth > 0 {
+            members = Members::new();
         }
         Ok(Value::Object(members))
     }
 }
 
-/// The names that one object has had so far. A set hashes with a random key, so nobody can make it slow.
-#[derive(Default)]
-struct Names<'de> {
-    few: Vec<Cow<'de, str>>,
-    many: HashSet<Cow<'de, str>>,
-}
-
-impl<'de> Names<'de> {
-    /// Whether the name is new.
-    fn insert(&mut self, name: Cow<'de, str>) -> bool {
-        if !self.many.is_empty() {
-            return self.many.insert(name);
-        }
-        if self.few.contains(&name) {
-            return false;
-        }
-        self.few.push(name);
-        if self.few.len() > FEW {
-            self.many.extend(self.few.drain(..));
-        }
-        true
+/// Whether no member has this name so far. Of many, the names are in a set. It hashes with a random key, so nobody can
+/// make it slow.
+fn is_new<'de>(name: Cow<'de, str>, members: &Members<'de>, names: &mut HashSet<Cow<'de, str>>) -> bool {
+    if members.len() < FEW {
+        return members.iter().all(|(found, _)| *found != name);
     }
+    if names.is_empty() {
+        names.extend(members.iter().map(|(found, _)| found.clone()));
+    }
+    names.insert(name)
 }
 
 #[cfg(test)]
