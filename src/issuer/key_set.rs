@@ -174,7 +174,7 @@ impl Candidates {
 /// Which key a token was verified with, to be kept with it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct KeyIdentity {
-    kid: Option<Box<str>>,
+    kid: Option<Arc<str>>,
     thumbprint: [u8; 32],
     algorithms: AlgorithmSet,
 }
@@ -182,7 +182,7 @@ pub struct KeyIdentity {
 impl KeyIdentity {
     /// That of a key.
     pub fn of(key: &VerificationKey) -> Self {
-        Self { kid: key.kid().map(Into::into), thumbprint: key.thumbprint(), algorithms: key.algorithms() }
+        Self { kid: key.shared_kid(), thumbprint: key.thumbprint(), algorithms: key.algorithms() }
     }
 
     fn is_of(&self, key: &VerificationKey) -> bool {

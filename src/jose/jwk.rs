@@ -1,6 +1,7 @@
 //! JWK sets (RFC 7517) and the keys in them. The algorithm is bound to the key: a token's header only has to agree.
 
 use std::fmt;
+use std::sync::Arc;
 
 use aws_lc_rs::digest;
 use aws_lc_rs::encoding::AsDer;
@@ -93,7 +94,7 @@ pub struct UnusableKey {
 
 /// A public key, parsed once for each algorithm that it may be used with.
 pub struct VerificationKey {
-    key_id: Option<String>,
+    key_id: Option<Arc<str>>,
     algorithms: AlgorithmSet,
     thumbprint: [u8; 32],
     parsed: Vec<(Algorithm, ParsedPublicKey)>,
@@ -103,6 +104,11 @@ impl VerificationKey {
     /// Its `kid`.
     pub fn kid(&self) -> Option<&str> {
         self.key_id.as_deref()
+    }
+
+    /// The same, to be kept with what it verified.
+    pub(crate) fn shared_kid(&self) -> Option<Arc<str>> {
+        self.key_id.clone()
     }
 
     /// What it may verify: what fits its type, narrowed by its `alg` and by the settings. Never empty.
@@ -143,7 +149,7 @@ impl VerificationKey {
     }
 
     fn from_jwk(jwk: &Jwk<'_>, allowed: AlgorithmSet) -> Result<Self, String> {
-        let key_id = jwk.text("kid")?.map(str::to_owned);
+        let key_id = jwk.text("kid")?.map(Arc::from);
         let key = jwk.public_key()?;
         jwk.check_intended_use()?;
         let declared = jwk.declared_algorithms(key.fitting)?;
