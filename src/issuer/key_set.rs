@@ -52,17 +52,19 @@ impl KeySet {
     /// The keys that may verify a token with this header: those of its `kid`, without `kid` those whose algorithm fits.
     pub fn find(self: &Arc<Self>, header: &JoseHeader) -> Result<Candidates, NotFound> {
         let fits = |position: &usize| self.key(*position).is_some_and(|key| key.algorithms().contains(header.alg()));
-        let positions: Vec<_> = match header.kid() {
+        let mut positions = [None; MAX_CANDIDATES];
+        match header.kid() {
             Some(kid) => {
                 let of_kid = self.index.by_kid.get(kid).ok_or(NotFound::NoSuchKey)?;
-                of_kid.iter().copied().filter(fits).take(MAX_CANDIDATES).collect()
+                fill(&mut positions, of_kid.iter().copied().filter(fits));
             }
-            None => (0..self.keys().len()).filter(fits).take(MAX_CANDIDATES).collect(),
-        };
-        match (positions.is_empty(), header.kid()) {
-            (false, _) => Ok(Candidates { set: Arc::clone(self), positions }),
-            (true, Some(kid)) => Err(NotFound::OtherAlgorithm(self.algorithms_of(kid))),
-            (true, None) => Err(NotFound::NoSuchKey),
+            None => fill(&mut positions, (0..self.keys().len()).filter(fits)),
+        }
+        let [first, ..] = positions;
+        match (first, header.kid()) {
+            (Some(_), _) => Ok(Candidates { set: Arc::clone(self), positions }),
+            (None, Some(kid)) => Err(NotFound::OtherAlgorithm(self.algorithms_of(kid))),
+            (None, None) => Err(NotFound::NoSuchKey),
         }
     }
 
@@ -148,17 +150,21 @@ pub enum NotFound {
     OtherAlgorithm(AlgorithmSet),
 }
 
+fn fill(slots: &mut [Option<usize>], positions: impl Iterator<Item = usize>) {
+    slots.iter_mut().zip(positions).for_each(|(slot, position)| *slot = Some(position));
+}
+
 /// The keys that may verify one token, at least one, at most four; to be tried in order.
 #[derive(Clone, Debug)]
 pub struct Candidates {
     set: Arc<KeySet>,
-    positions: Vec<usize>,
+    positions: [Option<usize>; MAX_CANDIDATES],
 }
 
 impl Candidates {
     /// The keys, in the order of the set.
     pub fn iter(&self) -> impl Iterator<Item = &VerificationKey> {
-        self.positions.iter().filter_map(|position| self.set.key(*position))
+        self.positions.iter().flatten().filter_map(|position| self.set.key(*position))
     }
 
     /// The generation of the set that they are from.
