@@ -132,12 +132,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     }
 
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        patiently("send", self.stream.write_all(bytes.as_ref())).await.unwrap();
+        patiently("send", self.write(bytes.as_ref())).await.unwrap();
     }
 
     /// Sends what can be sent; whether the other end took it all.
     pub(crate) async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
-        patiently("send", self.stream.write_all(bytes.as_ref())).await.is_ok()
+        patiently("send", self.write(bytes.as_ref())).await.is_ok()
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.write_all(bytes).await?;
+        // Reading, which is what comes next, writes nothing of what TLS keeps back.
+        self.stream.flush().await
     }
 
     /// Says that nothing more will be sent.

@@ -109,7 +109,7 @@ impl Connection {
         while offset < length {
             let left = usize::try_from(length - offset).unwrap();
             let bytes = pattern(offset, left);
-            self.stream.write_all(bytes).await.map_err(|_| Gone)?;
+            self.write(bytes).await?;
             offset += bytes.len() as u64;
             state.lock().unwrap().written += bytes.len() as u64;
         }
