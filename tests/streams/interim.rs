@@ -1,7 +1,7 @@
 //! What an origin says before its answer (RFC 9110 §15.2) goes on to HTTP/1.1 clients, and to them alone.
 
 use crate::support::origin::is_pattern;
-use crate::support::{Caller, Client, House, Http2Reply, Reply, client};
+use crate::support::{Caller, Client, House, Http2Reply, Reply, client, stands_still};
 use crate::upstream_kinds::House2;
 
 const HINTS: &str =
@@ -155,5 +155,20 @@ async fn an_origin_that_never_comes_to_its_answer_is_given_up_and_holds_up_nobod
             assert_eq!(client::get(house.gate.addr(), "/", None).await.text(), "ok", "{head}");
         }
         assert_eq!(client.response().await.denial().reason, "upstream_timeout", "{head}");
+    }
+}
+
+#[tokio::test]
+async fn hints_that_a_client_does_not_read_yet_are_whole_before_the_answer() {
+    const COUNT: usize = 600;
+    let house = House::start(&OPEN).await;
+    let hints = format!("HTTP/1.1 103 Early Hints\r\nLink: {}\r\n\r\n", "l".repeat(30_000));
+    house.origin.reply(Reply::raw([&*hints, OK].concat()));
+    let mut client = sent(&house, client::request("GET", "/", None, "").repeat(COUNT)).await;
+    let begun = stands_still("the client is not read from", || house.origin.begun() as u64).await;
+    assert!(begun < COUNT as u64, "{begun}: the client's connection is full");
+    for index in 0..COUNT {
+        let response = client.response().await;
+        assert_eq!((response.status, &*response.interim, &*response.text()), (200, &[103][..], "ok"), "{index}");
     }
 }

@@ -156,17 +156,20 @@ impl<H: Handler> Speaking<'_, H> {
             Incoming::default()
         };
         let mut handling = pin!(handler.handle(Request::from_parts(head.parts, body), self.peer, interim));
+        let mut answered = Poll::Pending;
         poll_fn(|cx| {
-            let answered = handling.as_mut().poll(cx);
-            // Before the answer, whatever became of it meanwhile.
+            if answered.is_pending() {
+                answered = handling.as_mut().poll(cx);
+            }
+            // Whole before the answer, which may have come with it.
             match connection.poll_interim(cx) {
                 Poll::Ready(Err(_)) => return Poll::Ready(None),
+                Poll::Ready(Ok(())) if answered.is_ready() => {
+                    return std::mem::replace(&mut answered, Poll::Pending).map(Some);
+                }
                 Poll::Ready(Ok(())) | Poll::Pending => {}
             }
-            match answered {
-                Poll::Ready(response) => Poll::Ready(Some(response)),
-                Poll::Pending => self.poll_over(cx).map(|()| None),
-            }
+            self.poll_over(cx).map(|()| None)
         })
         .await
     }

@@ -47,7 +47,8 @@ impl Connection {
     /// Writes interim responses, where nothing else is half written.
     pub(in crate::server) fn poll_interim(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.interim.is_empty() {
-            return Poll::Ready(Ok(()));
+            // TLS may have kept back what was written: a client may wait for it before it goes on.
+            return if self.is_write_stalled.get() { self.poll_flushed(cx) } else { Poll::Ready(Ok(())) };
         }
         ready!(self.interim.poll_write_to(|bytes| self.poll_write(cx, bytes, &[], &[])))?;
         self.poll_flushed(cx)
