@@ -77,6 +77,7 @@ impl UsedOnce {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as who begins a request asks for")]
 fn post(head: &mut Vec<u8>) -> Result<Length, Denial> {
     head.extend_from_slice(b"POST / HTTP/1.1\r\nhost: origin.test\r\ncontent-length: 0\r\n\r\n");
     Ok(Length::Known(0))

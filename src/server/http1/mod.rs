@@ -156,18 +156,18 @@ impl<H: Handler> Speaking<'_, H> {
             Incoming::default()
         };
         let mut handling = pin!(handler.handle(Request::from_parts(head.parts, body), self.peer, interim));
-        let mut answered = Poll::Pending;
+        let mut held_back = None;
         poll_fn(|cx| {
-            if answered.is_pending() {
-                answered = handling.as_mut().poll(cx);
-            }
+            let answered = match held_back.take() {
+                Some(response) => Poll::Ready(response),
+                None => handling.as_mut().poll(cx),
+            };
             // Whole before the answer, which may have come with it.
-            match connection.poll_interim(cx) {
-                Poll::Ready(Err(_)) => return Poll::Ready(None),
-                Poll::Ready(Ok(())) if answered.is_ready() => {
-                    return std::mem::replace(&mut answered, Poll::Pending).map(Some);
-                }
-                Poll::Ready(Ok(())) | Poll::Pending => {}
+            match (connection.poll_interim(cx), answered) {
+                (Poll::Ready(Err(_)), _) => return Poll::Ready(None),
+                (Poll::Ready(Ok(())), Poll::Ready(response)) => return Poll::Ready(Some(response)),
+                (Poll::Pending, Poll::Ready(response)) => held_back = Some(response),
+                (_, Poll::Pending) => {}
             }
             self.poll_over(cx).map(|()| None)
         })
