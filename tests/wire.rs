@@ -233,3 +233,13 @@ async fn a_denial_to_a_head_request_has_no_body() {
     assert!(response.header("www-authenticate").is_some());
     assert!(client.is_closed().await, "a body would follow here");
 }
+
+#[tokio::test]
+async fn an_empty_line_behind_a_request_begins_no_head_whose_time_counts() {
+    let house = House::start(&["--skip-auth-route", "/*", "--idle-timeout", "300ms", "--header-timeout", "1m"]).await;
+    let mut client = Client::connect(house.gate.addr()).await;
+    // As some clients send it behind a body (RFC 9112 §2.2).
+    client.send(client::request("POST", "/", None, "Content-Length: 4\r\n") + "body\r\n").await;
+    assert_eq!(client.response().await.status, 200);
+    assert!(client.is_closed_in_order().await);
+}

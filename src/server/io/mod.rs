@@ -174,7 +174,7 @@ impl Connection {
         loop {
             let has_head = self.wire.borrow_mut().has_head();
             match has_head {
-                Ok(false) if self.refusal.borrow().is_none() => {}
+                Ok(false) if self.refusal.borrow().is_none() => self.begin_head(),
                 Ok(_) => return Poll::Ready(true),
                 Err(denial) => {
                     *self.refusal.borrow_mut() = Some(denial);
@@ -184,7 +184,6 @@ impl Connection {
             if !matches!(ready!(self.poll_fill(cx)), Ok(1..)) {
                 return Poll::Ready(false);
             }
-            self.begin_head();
         }
     }
 

@@ -178,6 +178,7 @@ impl Wire {
         let is_done = matches!(self.state, State::Answer);
         if is_done {
             self.state = State::Head { seen: 0 };
+            self.skip_empty_line();
         }
         is_done
     }
@@ -215,16 +216,9 @@ impl Wire {
 
     /// Looks for a whole head in what is held; how long it is.
     fn find_head(&mut self) -> Result<Option<usize>, Denial> {
+        self.skip_empty_line();
         let State::Head { seen } = self.state else { return Ok(None) };
-        // RFC 9112 §2.2: one empty line before the request line is forgiven, in one piece or in two.
-        let is_empty_line = !self.has_skipped && seen < 2 && self.held.starts_with(b"\r\n");
-        let seen = if is_empty_line { 0 } else { seen };
-        if is_empty_line {
-            self.skip(2);
-            self.has_skipped = true;
-        }
         if self.held.is_empty() {
-            self.state = State::Head { seen };
             return Ok(None);
         }
         if self.is_first && PREFACE.starts_with(self.held.get(..PREFACE.len()).unwrap_or(&self.held)) {
@@ -238,6 +232,15 @@ impl Wire {
             self.state = State::Head { seen: self.held.len() };
         }
         Ok(found)
+    }
+
+    /// RFC 9112 §2.2: one empty line before the request line is forgiven, in one piece or in two.
+    fn skip_empty_line(&mut self) {
+        if matches!(self.state, State::Head { seen: 0 | 1 }) && !self.has_skipped && self.held.starts_with(b"\r\n") {
+            self.skip(2);
+            self.has_skipped = true;
+            self.state = State::Head { seen: 0 };
+        }
     }
 
     /// A message begins with this head; none was accepted: it is refused.
