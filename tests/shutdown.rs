@@ -205,6 +205,18 @@ async fn a_second_signal_ends_it_at_once() {
 }
 
 #[tokio::test]
+async fn a_client_that_has_its_answer_and_does_not_close_is_not_cut() {
+    let service = Service::start(&["--shutdown-grace-period", "300ms"]).await;
+    let mut client = service.client().await;
+    let fields = "Content-Length: 4\r\nConnection: close\r\n";
+    client.send(client::request("POST", "/", Some(&service.token), fields) + "body").await;
+    assert_eq!(client.response().await.status, 200);
+    // It is waited for longer than for that.
+    service.binary.signal("TERM");
+    assert_eq!(service.binary.wait().await.code, Some(0));
+}
+
+#[tokio::test]
 async fn sigint_ends_it_in_the_same_way() {
     let service = Service::start(&[]).await;
     service.binary.signal("INT");

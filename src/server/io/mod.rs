@@ -159,7 +159,8 @@ impl Connection {
         let is_between = match self.phase.get() {
             Phase::Idle | Phase::Silent => true,
             Phase::Head => !self.wire.borrow().is_in_head(),
-            Phase::Serving => false,
+            // The answer is written, and all that is waited for is that the client closes.
+            Phase::Serving => self.lingered.get().is_some(),
         };
         is_between && !self.is_write_stalled.get()
     }
