@@ -6,7 +6,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::support::authority::{Identity, connect};
 use crate::support::http2::{self, Http2};
 use crate::support::origin::{is_pattern, pattern};
-use crate::support::{Authority, Binary, Client, Exposition, House, Reply, Secret, client, eventually, patiently};
+use crate::support::{
+    Authority, Binary, Client, Exposition, House, Reply, Secret, client, eventually, patiently, stands_still,
+};
 
 /// An authority, a certificate of it, and a house behind that.
 struct TlsHouse {
@@ -147,6 +149,28 @@ async fn an_answer_that_is_read_late_arrives_to_its_last_byte() {
         }
         let response = client.response().await;
         assert!(response.body.len() as u64 == length && is_pattern(0, &response.body), "{length}");
+    }
+}
+
+#[tokio::test]
+async fn hints_that_are_read_late_arrive_before_there_is_an_answer() {
+    let path = std::env::temp_dir().join(format!("claimgate-{:08x}.sock", fastrand::u32(..)));
+    let listen = format!("unix:{}", path.display());
+    let house = TlsHouse::start(&["--listen", &listen]).await;
+    let hints = format!("HTTP/1.1 103 Early Hints\r\nlink: {}\r\n\r\n", "l".repeat(30_000));
+    // Some length leaves no room for them.
+    for number in 1..=8 {
+        let hinted = Reply::raw(&*hints).hold_until(number).then("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        let length = (number as u64 + 3) * 24 * 1024;
+        house.house.origin.reply_next([Reply::pattern(length), hinted]);
+        let stream = tokio::net::UnixStream::connect(&path).await.unwrap();
+        let mut client = house.authority.client().try_over(stream).await.unwrap();
+        client.send(house.get("").repeat(2)).await;
+        stands_still("nothing goes on", || house.house.origin.begun() as u64).await;
+        assert_eq!(client.response().await.body.len() as u64, length);
+        assert!(client.bytes(hints.len()).await == hints.as_bytes(), "{length}");
+        house.house.origin.release();
+        assert_eq!(client.response().await.text(), "ok", "{length}");
     }
 }
 
