@@ -10,8 +10,8 @@ const MAX_EVENTS: usize = 64 * 1024;
 
 /// How many times a task is polled before the runtime looks at its sockets though others wait. tokio's 61 are fewer than a
 /// hundred busy connections wake, so that no turn would come to its end; more than this would let tasks that wake
-/// themselves keep everybody from hearing anything for longer than some milliseconds.
-const MAX_POLLS: u32 = 1024;
+/// themselves keep everybody from hearing anything for too long.
+const MAX_POLLS: u32 = 256;
 
 thread_local! {
     static TURNS: Cell<u64> = const { Cell::new(0) };

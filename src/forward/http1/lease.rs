@@ -2,13 +2,14 @@
 
 use std::future::poll_fn;
 use std::io::IoSlice;
+use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::{Response, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, yield_now};
 
 use super::connection::{Connection, MAX_READ};
 use super::decode::Decoder;
@@ -168,8 +169,9 @@ impl Lease {
             self.body = head.framing.into();
             return Poll::Ready(Ok(head.response));
         }
-        // An origin that sends interim responses without end holds up nobody else.
-        cx.waker().wake_by_ref();
+        // An origin that sends interim responses without end holds up nobody else: not before the runtime has looked at all
+        // sockets is it this task's turn again.
+        let _ = pin!(yield_now()).poll(cx);
         Poll::Pending
     }
 
