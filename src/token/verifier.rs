@@ -10,7 +10,7 @@ use std::task::Poll;
 use http::{HeaderName, HeaderValue};
 
 use super::Credentials;
-use super::cache::{CacheCounters, TokenCache};
+use super::cache::{CacheCounters, Tag, TokenCache};
 use super::claims::{Expectations, Validity};
 use super::claims_headers;
 use crate::clock::NumericDate;
@@ -62,23 +62,18 @@ impl Verifier {
     pub async fn verify(&self, credentials: &Credentials<'_>, now: NumericDate) -> Result<AccessToken, Denial> {
         let text = credentials.as_bytes();
         let Some((cache, tag)) = self.cache.as_ref().and_then(|cache| Some((cache, cache.tag(text)?))) else {
+            let_others_go_first().await;
             let verified = Box::pin(self.verify_anew(credentials.token()?, now)).await;
             let_others_go_first().await;
             return verified;
         };
-        if let Some(known) = cache.accepted(tag) {
-            if known.has_key() {
-                cache.counters.accepted_hits.add(1);
-                // Expired for good, or the clock was set: either way it is not for long.
-                let checked = self.expectations.check_time(&known.0.validity, now);
-                return checked.map_err(|denial| self.explained(denial, &known.0.issuer)).map(|()| known);
-            }
-            cache.forget(tag);
-        } else if let Some(refusal) = cache.refused(tag, now)
-            && refusal.epoch == self.issuers.epoch()
-        {
-            cache.counters.refused_hits.add(1);
-            return Err(refusal.denial);
+        if let Some(known) = self.remembered(cache, tag, now) {
+            return known;
+        }
+        let_others_go_first().await;
+        // One of them may have brought it.
+        if let Some(known) = self.remembered(cache, tag, now) {
+            return known;
         }
         cache.counters.misses.add(1);
         let epoch = self.issuers.epoch();
@@ -90,6 +85,25 @@ impl Verifier {
         }
         let_others_go_first().await;
         verified
+    }
+
+    /// What was found of it before, if that still holds.
+    fn remembered(&self, cache: &TokenCache, tag: Tag, now: NumericDate) -> Option<Result<AccessToken, Denial>> {
+        if let Some(known) = cache.accepted(tag) {
+            if known.has_key() {
+                cache.counters.accepted_hits.add(1);
+                // Expired for good, or the clock was set: either way it is not for long.
+                let checked = self.expectations.check_time(&known.0.validity, now);
+                return Some(checked.map_err(|denial| self.explained(denial, &known.0.issuer)).map(|()| known));
+            }
+            cache.forget(tag);
+        } else if let Some(refusal) = cache.refused(tag, now)
+            && refusal.epoch == self.issuers.epoch()
+        {
+            cache.counters.refused_hits.add(1);
+            return Some(Err(refusal.denial));
+        }
+        None
     }
 
     /// Its form, its issuer, its signature, its claims, in this order.
@@ -124,9 +138,10 @@ impl Verifier {
     }
 }
 
-/// Once to the end of the queue. To check a signature takes longer than all else about a request: whoever needs none does
-/// not wait for several in a row, and what follows them is written in a row, so that a peer who sleeps on another core is
-/// woken once for all of it. To wake him for each is a sixth of what a token seen for the first time costs.
+/// Once to the end of the queue, before a check and behind it. To check a signature takes longer than all else about a
+/// request: whoever needs none does not wait for several in a row, and what was there before them and what follows them is
+/// written in a row each, so that a peer who sleeps on another core is woken once for all of it. To wake him for each is a
+/// sixth of what a token seen for the first time costs.
 async fn let_others_go_first() {
     let mut has_waited = false;
     poll_fn(|cx| {
