@@ -1,8 +1,8 @@
 //! HTTP/1 with a client: one request after another, until the connection is silent or over (RFC 9112 §9).
 //!
 //! Read, answered and written here, where hyper is at the other end of HTTP/2: what is read by [`Wire`](super::wire::Wire)
-//! has been looked at byte by byte already, and to have it read once more, and handed from task to task, is a sixth of what
-//! a request costs.
+//! has been looked at byte by byte already, and to have it read once more, and handed from task to task, is a sixth of the
+//! instructions of a request.
 
 mod answer;
 mod head;
@@ -149,8 +149,7 @@ impl<H: Handler> Speaking<'_, H> {
         // HTTP/1.0 knows no interim responses (RFC 9110 §15.2).
         let interim = (head.parts.version > Version::HTTP_10).then(|| connection.interim());
         let body = if connection.awaits_content() {
-            let content: Rc<Connection> = Rc::clone(connection);
-            let content = Rc::downgrade(&content);
+            let content = Rc::downgrade(connection);
             Incoming::http1(content)
         } else {
             Incoming::default()
