@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::deadline::Deadlines;
 use crate::denial::Denial;
+use crate::field_lines::FieldLines;
 use crate::forward::{Places, PoolCounters, Upstream, Usage};
 use crate::gateway::{self, AnswerBody, Gateway};
 use crate::incoming::Incoming;
@@ -253,6 +254,10 @@ impl Handler for Gateway {
 
     fn refuse(&self, denial: Denial, peer: &Peer, head: Option<Parts>) -> Response<AnswerBody> {
         Self::refuse(self, denial, peer, head)
+    }
+
+    fn take_field_lines(body: &mut AnswerBody) -> Option<FieldLines> {
+        body.take_field_lines()
     }
 
     fn take_tunnel(body: &mut AnswerBody) -> Option<gateway::Tunnel> {

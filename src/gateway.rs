@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::clock::Clock;
 use crate::denial::Denial;
+use crate::field_lines::FieldLines;
 use crate::forward::{
     self, Direction, Inbound, ResponseBody, ResponseCut, SubProtocols, TunnelEnd, Unanswered, Upstream,
 };
@@ -198,6 +199,14 @@ impl AnswerBody {
             && let Some(observation) = &mut self.observation
         {
             observation.cut(cause(cut));
+        }
+    }
+
+    /// The fields that came with it, where its head has none.
+    pub const fn take_field_lines(&mut self) -> Option<FieldLines> {
+        match &mut self.source {
+            Source::Origin(body) => body.take_field_lines(),
+            Source::Own(_) => None,
         }
     }
 

@@ -8,12 +8,12 @@ use claimgate::denial::Denial;
 
 /// Every room with the rooms that it may use. What a room may use is listed in full.
 #[rustfmt::skip]
-const ARROWS: [(&str, &[&str]); 26] = [
+const ARROWS: [(&str, &[&str]); 27] = [
     ("lib", &[]),
     ("main", &["cli", "config", "app", "command", "telemetry", "clock"]),
     ("cli", &[]),
     ("config", &["cli", "server", "admin", "peer", "issuer", "token", "policy", "forward", "telemetry", "jose"]),
-    ("app", &["config", "server", "admin", "gateway", "forward", "policy", "token", "issuer", "telemetry", "readiness", "clock", "denial", "deadline", "peer", "interim", "incoming"]),
+    ("app", &["config", "server", "admin", "gateway", "forward", "policy", "token", "issuer", "telemetry", "readiness", "clock", "denial", "deadline", "peer", "interim", "incoming", "field_lines"]),
     ("command", &["app", "cli", "config", "server", "admin", "jose", "clock", "telemetry"]),
     ("telemetry", &["denial", "clock", "counter"]),
     ("denial", &["clock"]),
@@ -26,14 +26,15 @@ const ARROWS: [(&str, &[&str]); 26] = [
     ("interim", &[]),
     ("incoming", &[]),
     ("chunked", &[]),
+    ("field_lines", &[]),
     ("jose", &["denial"]),
     ("issuer", &["jose", "denial", "readiness", "clock"]),
     ("token", &["jose", "issuer", "clock", "denial", "counter"]),
     ("policy", &["token", "denial", "clock"]),
-    ("forward", &["policy", "denial", "clock", "deadline", "turn", "counter", "peer", "interim", "incoming", "chunked"]),
+    ("forward", &["policy", "denial", "clock", "deadline", "turn", "counter", "peer", "interim", "incoming", "chunked", "field_lines"]),
     ("respond", &["denial"]),
-    ("gateway", &["token", "policy", "forward", "respond", "telemetry", "denial", "clock", "peer", "interim", "incoming"]),
-    ("server", &["denial", "deadline", "turn", "counter", "peer", "clock", "interim", "incoming", "chunked"]),
+    ("gateway", &["token", "policy", "forward", "respond", "telemetry", "denial", "clock", "peer", "interim", "incoming", "field_lines"]),
+    ("server", &["denial", "deadline", "turn", "counter", "peer", "clock", "interim", "incoming", "chunked", "field_lines"]),
     ("admin", &["server", "readiness", "telemetry", "issuer", "denial", "clock"]),
 ];
 

@@ -1,10 +1,10 @@
 //! A door for `fuzz/`, which only test builds have beside, so that a change breaks neither unseen.
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
 use tokio::time::Instant;
 
-use super::http1::Pieces;
+use super::http1::{Asks, Pieces};
 use super::outbound::Outbound;
 use super::request_head::{HeadWriter, check};
 use super::{Inbound, Settings, response_head};
@@ -43,6 +43,18 @@ fn read(written: &[u8]) -> Option<Parts> {
     (length == written.len()).then(|| Some(request.body(()).ok()?.into_parts().0))?
 }
 
+fn fields(lines: &[u8]) -> HeaderMap {
+    let mut fields = [httparse::EMPTY_HEADER; 100];
+    let lines = [lines, b"\r\n"].concat();
+    let Ok(httparse::Status::Complete((_, fields))) = httparse::parse_headers(&lines, &mut fields) else {
+        panic!("nobody reads what passed: {:?}", String::from_utf8_lossy(&lines))
+    };
+    let field = |field: &httparse::Header<'_>| {
+        Some((HeaderName::from_bytes(field.name.as_bytes()).ok()?, HeaderValue::from_bytes(field.value).ok()?))
+    };
+    fields.iter().filter_map(field).collect()
+}
+
 /// What is believed of an origin's answer.
 #[derive(Debug, Eq, PartialEq)]
 pub struct Answer {
@@ -62,8 +74,26 @@ pub struct Answer {
 
 /// Reads these bytes, in pieces of this size, as what an origin says to GET or HEAD before it closes.
 pub fn answer(bytes: &[u8], size: usize, answers_head: bool) -> Answer {
-    let Pieces { head, body, trailers, is_whole, left, persists } = Pieces::read(bytes, size, answers_head);
+    let answer = as_fields(Pieces::read(bytes, size, Asks { head_alone: answers_head, lines: false }));
+    if !answers_head {
+        let lines = Pieces::read(bytes, size, Asks { head_alone: false, lines: true });
+        assert_eq!(as_fields(lines), answer, "it passes as lines otherwise than as fields");
+    }
+    answer
+}
+
+fn as_fields(read: Pieces) -> Answer {
+    let Pieces { head, lines, body, trailers, is_whole, left, persists } = read;
     let head = head.and_then(|head| response_head::filter(head).ok()).map(|head| head.into_parts().0);
+    let head = head.map(|mut head| {
+        if let Some(lines) = lines {
+            assert!(head.headers.is_empty(), "some fields are lines, some are not");
+            head.headers = fields(lines.as_bytes());
+            assert_eq!(head.headers.contains_key(header::DATE), lines.has_date);
+            assert_eq!(head.headers.contains_key(header::CONTENT_LENGTH), lines.has_length);
+        }
+        head
+    });
     let Some(head) = head else {
         return Answer { head: None, body: vec![], trailers: None, is_whole: false, left: 0, is_used_again: false };
     };

@@ -3,11 +3,12 @@
 use std::rc::Rc;
 
 use http::request::Parts;
-use http::{HeaderName, Method, Response, header};
+use http::{HeaderName, Method, Response, Version, header};
 use http_body::Body as _;
 
 use super::answer::{Answer, Broken};
 use super::body::{Exchange, RequestBody};
+use super::http1::Asks;
 use super::http2::Stream;
 use super::pool::{Failure, Lease};
 use super::upgrade::Asked;
@@ -27,6 +28,15 @@ pub(super) struct Outbound<'r> {
 }
 
 impl Outbound<'_> {
+    /// Whether the fields of the response may go to the client as they came: it speaks HTTP/1.1 too, and asks for nothing
+    /// that an answer would have to be looked at for.
+    fn takes_lines(&self) -> bool {
+        self.head.version == Version::HTTP_11
+            && self.head.method != Method::HEAD
+            && !self.inbound.is_grpc
+            && self.asked.is_none()
+    }
+
     /// Whether what the client sent under this name is not what the origin gets.
     pub(super) fn replaces(&self, name: &HeaderName) -> bool {
         self.asked.is_some_and(|asked| asked.replaces(name))
@@ -90,9 +100,7 @@ impl Upstream {
         outbound: &Outbound<'_>,
         body: RequestBody,
     ) -> Result<(), Box<Failure>> {
-        if outbound.head.method == Method::HEAD {
-            lease.answers_head();
-        }
+        lease.asks(Asks { head_alone: outbound.head.method == Method::HEAD, lines: outbound.takes_lines() });
         let has_body = !body.is_end_stream();
         lease.begin(|head| self.head.write(head, outbound, has_body), body)
     }

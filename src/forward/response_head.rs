@@ -65,7 +65,7 @@ fn check<B>(response: &Response<B>) -> Result<Met, Denial> {
 }
 
 /// In the one spelling that everybody reads alike; others also take `2, 2` and `02`.
-fn is_plain_number(value: &[u8]) -> bool {
+pub(super) fn is_plain_number(value: &[u8]) -> bool {
     !value.is_empty() && value.iter().all(u8::is_ascii_digit) && (value.len() == 1 || !value.starts_with(b"0"))
 }
 
@@ -105,8 +105,11 @@ fn filter_announced(headers: &mut HeaderMap) {
 
 /// Whether it is of server-sent events, which have no end of their own (the media type's name is in any case, RFC 9110 §8.3.1).
 pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
-    let Some(content_type) = headers.get(header::CONTENT_TYPE) else { return false };
-    let media_type = content_type.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+    headers.get(header::CONTENT_TYPE).is_some_and(|value| is_event_stream_type(value.as_bytes()))
+}
+
+pub(super) fn is_event_stream_type(content_type: &[u8]) -> bool {
+    let media_type = content_type.split(|byte| *byte == b';').next().unwrap_or_default();
     media_type.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
 }
 

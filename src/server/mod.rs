@@ -38,6 +38,7 @@ pub use self::listening::{Listen, Listening, bind};
 pub use self::tls::{Tls, TlsFile, TlsSettings, TlsVersion, UnusableFile};
 use crate::deadline::Deadlines;
 use crate::denial::Denial;
+use crate::field_lines::FieldLines;
 use crate::incoming::Incoming;
 use crate::interim::Interim;
 use crate::peer::{Peer, TrustedProxies};
@@ -88,6 +89,12 @@ pub trait Handler: 'static {
     /// Answers what never became a request; the connection then closes. Over HTTP/2 it may have a head, and only its
     /// stream ends.
     fn refuse(&self, denial: Denial, peer: &Peer, head: Option<Parts>) -> Response<Self::Body>;
+
+    /// The fields of an answer to HTTP/1.1 that are not in its head, but written already. Asked for once, before the answer is
+    /// sent.
+    fn take_field_lines(_: &mut Self::Body) -> Option<FieldLines> {
+        None
+    }
 
     /// What goes on behind an answer of 101. Asked for once, before the answer is sent.
     fn take_tunnel(_: &mut Self::Body) -> Option<Self::Tunnel> {

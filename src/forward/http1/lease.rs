@@ -13,10 +13,11 @@ use tokio::task::{JoinHandle, yield_now};
 
 use super::connection::{Connection, MAX_READ};
 use super::decode::Decoder;
-use super::response::{self, Head};
+use super::response::{self, Asks, Head};
 use super::upload::{Length, Upload};
 use super::{Broken, Error};
 use crate::denial::Denial;
+use crate::field_lines::FieldLines;
 use crate::forward::body::{Exchange, RequestBody};
 use crate::forward::pool::{Connections, Failure};
 use crate::forward::response_head::filter_interim;
@@ -29,7 +30,9 @@ pub(in crate::forward) struct Lease {
     connection: Connection,
     pool: Weak<Connections>,
     is_fresh: bool,
-    answers_head: bool,
+    asks: Asks,
+    /// The fields of the response, where its head has none.
+    lines: Option<FieldLines>,
     /// Whether the connection outlives the exchange.
     persists: bool,
     upload: Uploading,
@@ -69,16 +72,21 @@ impl Lease {
             connection,
             pool,
             is_fresh: false,
-            answers_head: false,
+            asks: Asks::default(),
+            lines: None,
             persists: false,
             upload: Uploading::Done,
             body: Decoder::Done,
         }
     }
 
-    /// What is to be sent asks for the head of a response alone.
-    pub(in crate::forward) const fn answers_head(&mut self) {
-        self.answers_head = true;
+    /// What is to be sent asks for this.
+    pub(in crate::forward) const fn asks(&mut self, asks: Asks) {
+        self.asks = asks;
+    }
+
+    pub(in crate::forward) const fn take_field_lines(&mut self) -> Option<FieldLines> {
+        self.lines.take()
     }
 
     /// Begins to send one request, whose head is written by `write`. One without a body goes out at once, as far as the origin
@@ -164,9 +172,10 @@ impl Lease {
             let has_received = self.connection.has_received();
             return Poll::Ready(Err(if has_received { Error::Incomplete } else { Error::Closed }.into()));
         }
-        if let Some(head) = self.connection.held(|held| read_head(held, count, self.answers_head, client))? {
+        if let Some(head) = self.connection.held(|held| read_head(held, count, self.asks, client))? {
             self.persists = head.persists;
             self.body = head.framing.into();
+            self.lines = head.lines;
             return Poll::Ready(Ok(head.response));
         }
         // An origin that sends interim responses without end holds up nobody else: not before the runtime has looked at all
@@ -276,14 +285,14 @@ impl Lease {
 pub(super) fn read_head(
     buffer: &mut BytesMut,
     count: usize,
-    answers_head: bool,
+    asks: Asks,
     client: Option<&Interim>,
 ) -> Result<Option<Head>, Error> {
     loop {
         let fresh = buffer.get(buffer.len().saturating_sub(count)..).unwrap_or_default();
         // Only the end of a line may be that of a head; the first bytes tell whether it is one at all.
         let may_be_head = fresh.len() == buffer.len() || fresh.contains(&b'\n');
-        let parsed = if may_be_head { response::parse(buffer, answers_head)? } else { None };
+        let parsed = if may_be_head { response::parse(buffer, asks)? } else { None };
         let Some((length, head)) = parsed.filter(|(length, _)| *length <= MAX_READ) else { break };
         buffer.advance(length);
         if !is_interim(head.response.status()) {
@@ -320,7 +329,7 @@ mod tests {
         let (client, mut buffer, mut status) = (Interim::default(), BytesMut::new(), None);
         for piece in text.as_bytes().chunks(size) {
             buffer.extend_from_slice(piece);
-            match read_head(&mut buffer, piece.len(), false, Some(&client)) {
+            match read_head(&mut buffer, piece.len(), Asks::default(), Some(&client)) {
                 Ok(None) => continue,
                 Ok(Some(head)) => status = Some(head.response.status().as_u16()),
                 Err(_) => {}

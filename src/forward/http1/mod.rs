@@ -8,6 +8,7 @@
 mod connection;
 mod decode;
 mod lease;
+mod lines;
 #[cfg(any(fuzzing, test))]
 mod pieces;
 mod response;
@@ -19,6 +20,7 @@ pub(super) use self::connection::{Connection, Scratch};
 pub(super) use self::lease::Lease;
 #[cfg(any(fuzzing, test))]
 pub(super) use self::pieces::Pieces;
+pub(super) use self::response::Asks;
 pub(super) use self::upload::Length;
 use super::answer::Broken;
 use crate::chunked::Malformed;

@@ -5,11 +5,14 @@ use http::{HeaderMap, Response};
 
 use super::decode::Decoder;
 use super::lease::read_head;
+use super::response::Asks;
+use crate::field_lines::FieldLines;
 
 /// What is read of an answer.
 #[derive(Debug, Default)]
 pub(in crate::forward) struct Pieces {
     pub(in crate::forward) head: Option<Response<()>>,
+    pub(in crate::forward) lines: Option<FieldLines>,
     pub(in crate::forward) body: Vec<u8>,
     pub(in crate::forward) trailers: Option<HeaderMap>,
     /// It has come to its end, if that of the connection is one.
@@ -22,15 +25,15 @@ pub(in crate::forward) struct Pieces {
 
 impl Pieces {
     /// Reads these bytes in pieces of this size, and then the end of the connection.
-    pub(in crate::forward) fn read(bytes: &[u8], size: usize, answers_head: bool) -> Self {
+    pub(in crate::forward) fn read(bytes: &[u8], size: usize, asks: Asks) -> Self {
         let (mut read, mut buffer, mut decoder) = (Self::default(), BytesMut::new(), Decoder::Done);
         for piece in bytes.chunks(size) {
             buffer.extend_from_slice(piece);
             if read.head.is_none() {
-                match read_head(&mut buffer, piece.len(), answers_head, None) {
+                match read_head(&mut buffer, piece.len(), asks, None) {
                     Ok(Some(head)) => {
                         (read.persists, decoder) = (head.persists, head.framing.into());
-                        read.head = Some(head.response);
+                        (read.head, read.lines) = (Some(head.response), head.lines);
                     }
                     Ok(None) => continue,
                     Err(_) => return read,

@@ -6,18 +6,31 @@
 use std::mem::MaybeUninit;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header};
+use httparse::Header;
 use hyper::ext::ReasonPhrase;
 
-use super::Error;
+use super::{Error, lines};
+use crate::field_lines::FieldLines;
 
 /// As many as of a request.
 const MAX_FIELDS: usize = 100;
+
+/// What of a request decides about the form of its response.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::forward) struct Asks {
+    /// It asks for the head alone, and the response has no body.
+    pub(in crate::forward) head_alone: bool,
+    /// The fields may be lines, where nobody has to look at one of them.
+    pub(in crate::forward) lines: bool,
+}
 
 /// The head of one response.
 #[derive(Debug)]
 pub(super) struct Head {
     pub(super) response: Response<()>,
+    /// Its fields, where it has none itself.
+    pub(super) lines: Option<FieldLines>,
     /// How its body ends.
     pub(super) framing: Framing,
     /// Whether the connection may be used again after it.
@@ -33,8 +46,8 @@ pub(super) enum Framing {
     Close,
 }
 
-/// The first head, if it is complete, and how long it is. `answers_head`: it is the answer to HEAD, which has no body.
-pub(super) fn parse(bytes: &[u8], answers_head: bool) -> Result<Option<(usize, Head)>, Error> {
+/// The first head, if it is complete, and how long it is.
+pub(super) fn parse(bytes: &[u8], asks: Asks) -> Result<Option<(usize, Head)>, Error> {
     let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut parsed = httparse::Response::new(&mut []);
     let outcome = httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, bytes, &mut fields);
@@ -53,12 +66,23 @@ pub(super) fn parse(bytes: &[u8], answers_head: bool) -> Result<Option<(usize, H
         let phrase = ReasonPhrase::try_from(phrase.as_bytes()).map_err(|_| Error::Malformed("its reason phrase"))?;
         response.extensions_mut().insert(phrase);
     }
+    let plain = asks.lines.then(|| lines::plain(parsed.headers, length, status, version)).flatten();
+    let (lines, said) = match plain {
+        Some((lines, said)) => (Some(lines), said),
+        None => (None, add_fields(response.headers_mut(), parsed.headers, bytes.get(..length).unwrap_or_default())?),
+    };
+    let framing = said.framing(status, version, asks.head_alone)?;
+    let persists = framing != Framing::Close && said.persists(version) && !said.is_odd(status);
+    Ok(Some((length, Head { response, lines, framing, persists })))
+}
+
+/// Makes a map of them; `bytes` are those of the head.
+fn add_fields<'h>(headers: &mut HeaderMap, fields: &[Header<'h>], bytes: &[u8]) -> Result<Said<'h>, Error> {
     // One piece of memory for all values.
-    let whole = bytes.get(..length).map(Bytes::copy_from_slice).unwrap_or_default();
-    let headers = response.headers_mut();
-    headers.reserve(parsed.headers.len());
+    let whole = Bytes::copy_from_slice(bytes);
+    headers.reserve(fields.len());
     let mut said = Said::default();
-    for field in &*parsed.headers {
+    for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Error::Malformed("a field's name"))?;
         if said.is_for_us(&name, field.value) {
             continue;
@@ -66,9 +90,7 @@ pub(super) fn parse(bytes: &[u8], answers_head: bool) -> Result<Option<(usize, H
         let value = HeaderValue::from_maybe_shared(part(&whole, bytes, field.value));
         headers.append(name, value.map_err(|_| Error::Malformed("a field's value"))?);
     }
-    let framing = said.framing(status, version, answers_head)?;
-    let persists = framing != Framing::Close && said.persists(version) && !said.is_odd(status);
-    Ok(Some((length, Head { response, framing, persists })))
+    Ok(said)
 }
 
 /// The bytes of `field`, which stands in `bytes`, of which `whole` is a copy.
@@ -91,11 +113,11 @@ const fn reason(error: httparse::Error) -> &'static str {
 
 /// What is said of the connection and of how the message ends.
 #[derive(Default)]
-struct Said<'h> {
+pub(super) struct Said<'h> {
     close: bool,
     keep_alive: bool,
-    length: Option<&'h [u8]>,
-    coding: Option<&'h [u8]>,
+    pub(super) length: Option<&'h [u8]>,
+    pub(super) coding: Option<&'h [u8]>,
 }
 
 impl<'h> Said<'h> {
@@ -121,7 +143,8 @@ impl<'h> Said<'h> {
         false
     }
 
-    fn is_option(&mut self, option: &[u8]) -> bool {
+    /// Notes one option; whether it is about the connection alone.
+    pub(super) fn is_option(&mut self, option: &[u8]) -> bool {
         let keep_alive = option.eq_ignore_ascii_case(b"keep-alive");
         let close = !keep_alive && option.eq_ignore_ascii_case(b"close");
         self.keep_alive |= keep_alive;
@@ -159,7 +182,7 @@ impl<'h> Said<'h> {
     }
 }
 
-fn has_no_body(status: StatusCode) -> bool {
+pub(super) fn has_no_body(status: StatusCode) -> bool {
     status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
@@ -168,11 +191,12 @@ mod tests {
     use super::*;
 
     fn head(text: &str, answers_head: bool) -> Result<(Framing, bool), Error> {
+        let asks = Asks { head_alone: answers_head, lines: false };
         for end in 0..text.len() {
-            assert!(matches!(parse(&text.as_bytes()[..end], answers_head), Ok(None) | Err(_)), "{end} of {text:?}");
+            assert!(matches!(parse(&text.as_bytes()[..end], asks), Ok(None) | Err(_)), "{end} of {text:?}");
         }
         let with_more = [text.as_bytes(), b"more"].concat();
-        let (length, head) = parse(&with_more, answers_head)?.expect("it is complete");
+        let (length, head) = parse(&with_more, asks)?.expect("it is complete");
         assert_eq!(length, text.len());
         Ok((head.framing, head.persists))
     }
@@ -227,19 +251,19 @@ mod tests {
             assert!(matches!(head(text, false), Err(Error::Malformed(_))), "{text:?}");
         }
         let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(101));
-        assert!(matches!(parse(many.as_bytes(), false), Err(Error::Malformed(_))));
+        assert!(matches!(parse(many.as_bytes(), Asks::default()), Err(Error::Malformed(_))));
     }
 
     #[test]
     fn fields_and_the_reason_are_what_came() {
         let text =
             "HTTP/1.1 200 Fine by me\r\nA: 1\r\nSet-Cookie: a=1\r\nx:\r\nB: \u{e9}t\u{e9}  \r\nset-cookie: b=2\r\n\r\n";
-        let (_, Head { response, .. }) = parse(text.as_bytes(), false).unwrap().unwrap();
+        let (_, Head { response, .. }) = parse(text.as_bytes(), Asks::default()).unwrap().unwrap();
         let all = |name| response.headers().get_all(name).iter().map(HeaderValue::as_bytes).collect::<Vec<_>>();
         assert_eq!(all("set-cookie"), [b"a=1", b"b=2"]);
         assert_eq!((all("a"), all("x"), all("b")), (vec![&b"1"[..]], vec![&b""[..]], vec!["\u{e9}t\u{e9}".as_bytes()]));
         assert_eq!(response.extensions().get::<ReasonPhrase>().unwrap().as_bytes(), b"Fine by me");
-        let (_, Head { response, .. }) = parse(b"HTTP/1.1 404 Not Found\r\n\r\n", false).unwrap().unwrap();
+        let (_, Head { response, .. }) = parse(b"HTTP/1.1 404 Not Found\r\n\r\n", Asks::default()).unwrap().unwrap();
         assert!(response.extensions().get::<ReasonPhrase>().is_none());
     }
 }

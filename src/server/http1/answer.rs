@@ -11,6 +11,7 @@ use http::response::Parts;
 use http_body::{Body, Frame};
 
 use super::head::{self, Asked, Coding, Written};
+use crate::field_lines::FieldLines;
 use crate::server::io::Connection;
 
 /// A frame of so many bytes and less is put together with what is around it: the kernel takes one piece faster.
@@ -25,6 +26,7 @@ pin_project_lite::pin_project! {
     /// An answer: its head, then its body as it comes.
     pub(super) struct Answer<'h, B> {
         head: &'h Parts,
+        lines: Option<FieldLines>,
         asked: Asked,
         #[pin]
         body: B,
@@ -38,8 +40,8 @@ impl<'h, B> Answer<'h, B>
 where
     B: Body<Data = Bytes, Error: Into<Broken>>,
 {
-    pub(super) fn new(head: &'h Parts, body: B, asked: Asked) -> Self {
-        Self { head, asked, body, written: None, rest: Pieces::default(), end: None }
+    pub(super) fn new(head: &'h Parts, lines: Option<FieldLines>, body: B, asked: Asked) -> Self {
+        Self { head, lines, asked, body, written: None, rest: Pieces::default(), end: None }
     }
 
     /// Writes on; whether another request may follow, once everything is written.
@@ -63,8 +65,10 @@ where
             }
             let mut buffer = connection.gathered();
             let written = this.written.get_or_insert_with(|| {
+                let length = this.body.size_hint().exact();
+                let lines = this.lines.take();
                 let written =
-                    head::write(&mut buffer, this.head, this.body.size_hint().exact(), *this.asked, connection.date());
+                    head::write(&mut buffer, this.head, lines.as_ref(), length, *this.asked, connection.date());
                 connection.answer(written.coding == Coding::Close);
                 written
             });

@@ -6,6 +6,7 @@ use http::response::Parts;
 use http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use hyper::ext::ReasonPhrase;
 
+use crate::field_lines::FieldLines;
 use crate::server::io::Date;
 use crate::server::wire::Head;
 
@@ -64,26 +65,36 @@ pub(super) struct Written {
     pub(super) persists: bool,
 }
 
-/// Writes the head of an answer whose body has this length, where that is known.
-pub(super) fn write(to: &mut Vec<u8>, head: &Parts, length: Option<u64>, asked: Asked, date: &Date) -> Written {
+/// What was said of an answer by fields that are not written by the way.
+#[derive(Default)]
+struct Said<'h> {
+    closes: bool,
+    has_date: bool,
+    length: Option<&'h HeaderValue>,
+}
+
+/// Writes the head of an answer whose body has this length, where that is known. Of fields that are `lines` already, its
+/// map has none.
+pub(super) fn write(
+    to: &mut Vec<u8>,
+    head: &Parts,
+    lines: Option<&FieldLines>,
+    length: Option<u64>,
+    asked: Asked,
+    date: &Date,
+) -> Written {
     write_status(to, head, asked);
-    let (mut closes, mut has_date, mut announced) = (false, false, None);
-    for (name, value) in &head.headers {
-        match *name {
-            // Told below, if at all.
-            header::TRANSFER_ENCODING => continue,
-            header::CONTENT_LENGTH => {
-                announced = announced.or(Some(value));
-                continue;
-            }
-            header::TRAILER if asked.is_http_10() => continue,
-            header::CONNECTION => closes |= value.as_bytes().eq_ignore_ascii_case(b"close"),
-            header::DATE => has_date = true,
-            _ => {}
+    let Said { closes, has_date, length: announced } = match lines {
+        Some(lines) => {
+            to.extend_from_slice(lines.as_bytes());
+            Said { has_date: lines.has_date, ..Said::default() }
         }
-        add(to, name, value.as_bytes());
-    }
-    let coding = write_length(to, head, length, announced, asked);
+        None => write_fields(to, head, asked),
+    };
+    let coding = match length.filter(|_| lines.is_some_and(|lines| lines.has_length)) {
+        Some(length) => Coding::Length(length),
+        None => write_length(to, head, length, announced, asked),
+    };
     let persists = asked.persists && !closes && coding != Coding::Close;
     if !persists && !closes && !asked.is_http_10() && head.status != StatusCode::SWITCHING_PROTOCOLS {
         to.extend_from_slice(b"connection: close\r\n");
@@ -95,6 +106,26 @@ pub(super) fn write(to: &mut Vec<u8>, head: &Parts, length: Option<u64>, asked: 
     }
     to.extend_from_slice(b"\r\n");
     Written { coding, persists }
+}
+
+fn write_fields<'h>(to: &mut Vec<u8>, head: &'h Parts, asked: Asked) -> Said<'h> {
+    let mut said = Said::default();
+    for (name, value) in &head.headers {
+        match *name {
+            // Told behind them, if at all.
+            header::TRANSFER_ENCODING => continue,
+            header::CONTENT_LENGTH => {
+                said.length = said.length.or(Some(value));
+                continue;
+            }
+            header::TRAILER if asked.is_http_10() => continue,
+            header::CONNECTION => said.closes |= value.as_bytes().eq_ignore_ascii_case(b"close"),
+            header::DATE => said.has_date = true,
+            _ => {}
+        }
+        add(to, name, value.as_bytes());
+    }
+    said
 }
 
 fn write_status(to: &mut Vec<u8>, head: &Parts, asked: Asked) {

@@ -117,7 +117,8 @@ impl<H: Handler> Speaking<'_, H> {
         }
         let asked = if worker.drain.stage() == Stage::Serve { asked } else { asked.for_the_last_time() };
         let goes_on = {
-            let mut answer = pin!(Answer::new(&head, body, asked));
+            let lines = H::take_field_lines(&mut body);
+            let mut answer = pin!(Answer::new(&head, lines, body, asked));
             let written = poll_fn(|cx| match answer.as_mut().poll(cx, connection) {
                 Poll::Pending => self.poll_over(cx).map(|()| None),
                 Poll::Ready(written) => Poll::Ready(Some(written)),
