@@ -2,10 +2,11 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
 use std::sync::Arc;
 
+use http::Response;
 use http::request::Parts;
-use http::{Request, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 
@@ -245,14 +246,15 @@ impl Handler for Gateway {
 
     fn handle(
         &self,
-        request: Request<Incoming>,
+        head: Rc<Parts>,
+        body: Incoming,
         peer: &Peer,
         interim: Option<&Interim>,
     ) -> impl Future<Output = Response<AnswerBody>> {
-        Self::handle(self, request, peer, interim)
+        Self::handle(self, head, body, peer, interim)
     }
 
-    fn refuse(&self, denial: Denial, peer: &Peer, head: Option<Parts>) -> Response<AnswerBody> {
+    fn refuse(&self, denial: Denial, peer: &Peer, head: Option<Rc<Parts>>) -> Response<AnswerBody> {
         Self::refuse(self, denial, peer, head)
     }
 

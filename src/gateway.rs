@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, Version};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -64,11 +64,11 @@ impl Gateway {
     /// Answers one request, with the origin's response or with a denial. Dropped when the client goes away.
     pub async fn handle(
         &self,
-        request: Request<Incoming>,
+        head: Rc<Parts>,
+        body: Incoming,
         peer: &Peer,
         interim: Option<&Interim>,
     ) -> Response<AnswerBody> {
-        let (head, body) = request.into_parts();
         let request_id = request_id(&head.headers);
         let closes = !body.is_end_stream();
         let observation = Observation::begin(&self.observer, &self.clock, head, request_id, peer.address);
@@ -88,7 +88,7 @@ impl Gateway {
     }
 
     /// Answers what never became a request, though it may have a head.
-    pub fn refuse(&self, denial: Denial, peer: &Peer, head: Option<Parts>) -> Response<AnswerBody> {
+    pub fn refuse(&self, denial: Denial, peer: &Peer, head: Option<Rc<Parts>>) -> Response<AnswerBody> {
         let (observer, clock) = (&self.observer, &self.clock);
         let observation = match head {
             None => Observation::refused(observer, clock, new_request_id(), peer.address),

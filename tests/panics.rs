@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
@@ -13,7 +14,8 @@ use claimgate::incoming::Incoming;
 use claimgate::interim::Interim;
 use claimgate::peer::Peer;
 use claimgate::server::{Ended, Handler, Listen, Listening, MakeHandler, Server, Settings};
-use http::{Request, Response};
+use http::Response;
+use http::request::Parts;
 use http_body_util::Full;
 use tokio::sync::oneshot;
 
@@ -35,12 +37,12 @@ impl Handler for Fragile {
     type Body = Full<Bytes>;
     type Tunnel = Infallible;
 
-    async fn handle(&self, request: Request<Incoming>, _: &Peer, _: Option<&Interim>) -> Response<Full<Bytes>> {
-        assert_ne!(request.uri().path(), "/panic", "as asked");
+    async fn handle(&self, head: Rc<Parts>, _: Incoming, _: &Peer, _: Option<&Interim>) -> Response<Full<Bytes>> {
+        assert_ne!(head.uri.path(), "/panic", "as asked");
         Response::new(Full::from("ok"))
     }
 
-    fn refuse(&self, _: Denial, _: &Peer, _: Option<http::request::Parts>) -> Response<Full<Bytes>> {
+    fn refuse(&self, _: Denial, _: &Peer, _: Option<Rc<Parts>>) -> Response<Full<Bytes>> {
         Response::default()
     }
 }

@@ -23,12 +23,13 @@ mod worker;
 
 use std::convert::Infallible;
 use std::num::NonZeroUsize;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Response;
 use http::request::Parts;
-use http::{Request, Response};
 use http_body::Body;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -81,14 +82,15 @@ pub trait Handler: 'static {
     /// can be.
     fn handle(
         &self,
-        request: Request<Incoming>,
+        head: Rc<Parts>,
+        body: Incoming,
         peer: &Peer,
         interim: Option<&Interim>,
     ) -> impl Future<Output = Response<Self::Body>>;
 
     /// Answers what never became a request; the connection then closes. Over HTTP/2 it may have a head, and only its
     /// stream ends.
-    fn refuse(&self, denial: Denial, peer: &Peer, head: Option<Parts>) -> Response<Self::Body>;
+    fn refuse(&self, denial: Denial, peer: &Peer, head: Option<Rc<Parts>>) -> Response<Self::Body>;
 
     /// The fields of an answer to HTTP/1.1 that are not in its head, but written already. Asked for once, before the answer is
     /// sent.

@@ -88,7 +88,7 @@ struct Observed {
     since: Instant,
     peer: Option<IpAddr>,
     request_id: HeaderValue,
-    head: Parts,
+    head: Rc<Parts>,
     /// There was no request to speak of.
     is_refused: bool,
     outcome: Outcome,
@@ -103,7 +103,7 @@ impl Observation {
     pub fn begin(
         observer: &Rc<Observer>,
         clock: &Clock,
-        head: Parts,
+        head: Rc<Parts>,
         request_id: HeaderValue,
         peer: Option<IpAddr>,
     ) -> Self {
@@ -125,13 +125,13 @@ impl Observation {
     /// Begins with something that never became a request.
     pub fn refused(observer: &Rc<Observer>, clock: &Clock, request_id: HeaderValue, peer: Option<IpAddr>) -> Self {
         let (head, ()) = Request::new(()).into_parts();
-        let mut observation = Self::begin(observer, clock, head, request_id, peer);
+        let mut observation = Self::begin(observer, clock, Rc::new(head), request_id, peer);
         observation.0.is_refused = true;
         observation
     }
 
     /// The request's head.
-    pub const fn head(&self) -> &Parts {
+    pub fn head(&self) -> &Parts {
         &self.0.head
     }
 

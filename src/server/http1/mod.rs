@@ -12,7 +12,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use http::{HeaderMap, Request, Response, StatusCode, Version};
+use http::{Response, StatusCode, Version};
 
 use self::answer::Answer;
 use self::head::Asked;
@@ -20,7 +20,7 @@ use super::Handler;
 use super::connection::ErrorChain;
 use super::io::{self, Connection};
 use super::shutdown::{Stage, Watch};
-use super::wire::Head;
+use super::wire::{Head, Spare};
 use super::worker::Worker;
 use crate::denial::Denial;
 use crate::incoming::Incoming;
@@ -55,14 +55,14 @@ pub(super) async fn serve<H: Handler>(
     worker: &Worker<H>,
 ) -> Pause<H::Tunnel> {
     let speaking = Speaking { connection, watch, peer, worker };
-    // Lent from answer to request, for what it has room for.
-    let mut fields = HeaderMap::new();
+    let mut spare = Spare::default();
     loop {
-        let head = match poll_fn(|cx| speaking.poll_head(cx, &mut fields)).await {
+        let head = match poll_fn(|cx| speaking.poll_head(cx, &mut spare)).await {
             Ok(head) => head,
-            Err(pause) => return pause,
+            Err(io::Pause::Silence) => return Pause::Silence,
+            Err(io::Pause::End) => return Pause::End,
         };
-        match speaking.exchange(head, &mut fields).await {
+        match speaking.exchange(head, &mut spare).await {
             Next::Head => {}
             Next::Switch(tunnel) => return Pause::Switch(tunnel),
             Next::End => return Pause::End,
@@ -80,37 +80,33 @@ struct Speaking<'c, H> {
 
 impl<H: Handler> Speaking<'_, H> {
     /// Waits for the next head, or why it is refused.
-    fn poll_head(&self, cx: &mut Context<'_>, fields: &mut HeaderMap) -> Poll<Result<Arrived, Pause<H::Tunnel>>> {
-        match self.connection.poll_head(cx, fields) {
+    fn poll_head(&self, cx: &mut Context<'_>, spare: &mut Spare) -> Poll<Result<Arrived, io::Pause>> {
+        match self.connection.poll_head(cx, spare) {
             Poll::Ready(Some(head)) => return Poll::Ready(Ok(head)),
-            Poll::Ready(None) => return Poll::Ready(Err(Pause::End)),
+            Poll::Ready(None) => return Poll::Ready(Err(io::Pause::End)),
             Poll::Pending => {}
         }
         // What has arrived is read before an idle connection closes.
         if self.watch.stage(cx) >= Stage::CloseIdle {
-            return Poll::Ready(Err(Pause::End));
+            return Poll::Ready(Err(io::Pause::End));
         }
-        self.connection.poll_expired(cx).map(|pause| {
-            Err(match pause {
-                io::Pause::Silence => Pause::Silence,
-                io::Pause::End => Pause::End,
-            })
-        })
+        self.connection.poll_expired(cx).map(Err)
     }
 
     /// Answers one request, to the end of its answer.
-    async fn exchange(&self, head: Arrived, fields: &mut HeaderMap) -> Next<H::Tunnel> {
+    async fn exchange(&self, head: Arrived, spare: &mut Spare) -> Next<H::Tunnel> {
         let Self { connection, worker, .. } = self;
         connection.begin(head.as_ref().map_err(drop));
-        let (asked, response) = match head {
+        let (asked, used, response) = match head {
             Ok(head) => {
                 let asked = Asked::of(&head);
+                let used = Rc::clone(&head.parts);
                 let Some(response) = self.handle(head).await else { return Next::End };
-                (asked, response)
+                (asked, Some(used), response)
             }
-            Err(denial) => (Asked::nothing(), worker.handler.refuse(denial, self.peer, None)),
+            Err(denial) => (Asked::nothing(), None, worker.handler.refuse(denial, self.peer, None)),
         };
-        let (mut head, mut body) = response.into_parts();
+        let (head, mut body) = response.into_parts();
         let tunnel = (head.status == StatusCode::SWITCHING_PROTOCOLS).then(|| H::take_tunnel(&mut body)).flatten();
         if tunnel.is_some() {
             connection.switch();
@@ -135,8 +131,7 @@ impl<H: Handler> Speaking<'_, H> {
         if let Some(tunnel) = tunnel {
             return Next::Switch(tunnel);
         }
-        head.headers.clear();
-        *fields = head.headers;
+        *spare = used.map(Spare::of).unwrap_or_default();
         if goes_on && (connection.end() || (self.is_taken().await && connection.end())) {
             return Next::Head;
         }
@@ -155,7 +150,7 @@ impl<H: Handler> Speaking<'_, H> {
         } else {
             Incoming::default()
         };
-        let mut handling = pin!(handler.handle(Request::from_parts(head.parts, body), self.peer, interim));
+        let mut handling = pin!(handler.handle(head.parts, body, self.peer, interim));
         let mut held_back = None;
         poll_fn(|cx| {
             let answered = match held_back.take() {

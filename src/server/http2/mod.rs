@@ -25,7 +25,6 @@ use super::connection::ErrorChain;
 use super::io::Connection;
 use super::shutdown::{Stage, Watch};
 use super::worker::Worker;
-use crate::incoming::Incoming;
 use crate::peer::Peer;
 
 pub(super) use self::frames::PREFACE;
@@ -136,8 +135,11 @@ async fn answer<H: Handler>(
     let upgrade = tunnel::take_upgrade(&mut request);
     let is_head = request.method() == Method::HEAD;
     let mut response = match request::normalise(&mut request) {
-        Ok(()) => worker.handler.handle(request.map(Incoming::from), &peer, None).await,
-        Err(denial) => worker.handler.refuse(denial, &peer, Some(request.into_parts().0)),
+        Ok(()) => {
+            let (head, body) = request.into_parts();
+            worker.handler.handle(Rc::new(head), body.into(), &peer, None).await
+        }
+        Err(denial) => worker.handler.refuse(denial, &peer, Some(Rc::new(request.into_parts().0))),
     };
     if let Some(upgrade) = upgrade
         && let Some(tunnel) = H::take_tunnel(response.body_mut())

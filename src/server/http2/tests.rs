@@ -1,6 +1,7 @@
 //! Clients that are asked whether they are still there.
 
 use bytes::Bytes;
+use http::request::Parts;
 use http_body_util::Full;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -10,6 +11,7 @@ use tokio::time::{Instant, sleep};
 use super::*;
 use crate::deadline::Deadlines;
 use crate::denial::Denial;
+use crate::incoming::Incoming;
 use crate::interim::Interim;
 use crate::server::io::Limits;
 use crate::server::stream::{Socket, Stream};
@@ -26,11 +28,11 @@ impl Handler for Busy {
     type Body = Full<Bytes>;
     type Tunnel = Infallible;
 
-    async fn handle(&self, _: Request<Incoming>, _: &Peer, _: Option<&Interim>) -> Response<Full<Bytes>> {
+    async fn handle(&self, _: Rc<Parts>, _: Incoming, _: &Peer, _: Option<&Interim>) -> Response<Full<Bytes>> {
         std::future::pending().await
     }
 
-    fn refuse(&self, _: Denial, _: &Peer, _: Option<http::request::Parts>) -> Response<Full<Bytes>> {
+    fn refuse(&self, _: Denial, _: &Peer, _: Option<Rc<Parts>>) -> Response<Full<Bytes>> {
         Response::default()
     }
 }

@@ -12,7 +12,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::HeaderMap;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, ReadBuf};
 
@@ -20,7 +19,7 @@ pub(super) use self::buffers::Buffers;
 pub(super) use self::date::Date;
 pub(super) use self::tunnel_io::TunnelIo;
 use super::stream::Stream;
-use super::wire::{Head, Wire};
+use super::wire::{Head, Spare, Wire};
 use crate::deadline::Deadline;
 use crate::denial::Denial;
 use crate::interim::Interim;
@@ -188,10 +187,9 @@ impl Connection {
         }
     }
 
-    /// Takes the next head, or why it is refused; `None` when the client goes away before. `fields` are empty, for those of
-    /// the head.
-    pub(super) fn poll_head(&self, cx: &mut Context<'_>, fields: &mut HeaderMap) -> Poll<Option<Result<Head, Denial>>> {
-        let mut taken = self.wire.borrow_mut().take_head(fields);
+    /// Takes the next head, or why it is refused; `None` when the client goes away before.
+    pub(super) fn poll_head(&self, cx: &mut Context<'_>, spare: &mut Spare) -> Poll<Option<Result<Head, Denial>>> {
+        let mut taken = self.wire.borrow_mut().take_head(spare);
         loop {
             if let Some(denial) = self.refusal.take() {
                 return Poll::Ready(Some(Err(denial)));
@@ -200,7 +198,7 @@ impl Connection {
                 return Poll::Ready(Some(head));
             }
             let received = self.poll_received(cx, |bytes| {
-                (!bytes.is_empty()).then(|| self.wire.borrow_mut().receive_head(bytes, fields))
+                (!bytes.is_empty()).then(|| self.wire.borrow_mut().receive_head(bytes, spare))
             });
             taken = match ready!(received) {
                 Ok(Some(taken)) => taken,

@@ -1,10 +1,11 @@
 //! One HTTP/1 request head, read the one way in which RFC 9112 lets it be read.
 
 use std::net::Ipv6Addr;
+use std::rc::Rc;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header};
+use http::{HeaderName, HeaderValue, Method, Uri, Version, header};
 
 use crate::denial::Denial;
 
@@ -27,7 +28,7 @@ pub(in crate::server) enum Framing {
 /// The head of one request.
 #[derive(Debug)]
 pub(in crate::server) struct Head {
-    pub(in crate::server) parts: Parts,
+    pub(in crate::server) parts: Rc<Parts>,
     /// In bytes.
     pub(super) length: usize,
     pub(in crate::server) framing: Framing,
@@ -55,15 +56,15 @@ pub(super) fn is_whole(bytes: &[u8], max_size: usize) -> bool {
     bytes.len() <= max_size && bytes.ends_with(HEAD_END)
 }
 
-/// Reads the head that these bytes begin with and hold the end of. `fields` are empty; whoever has used some lends them
-/// again, which saves two allocations.
-pub(super) fn parse(bytes: &[u8], fields: HeaderMap) -> Result<Head, Denial> {
+/// Reads the head that these bytes begin with and hold the end of, into parts that are empty: whoever has done with some
+/// lends them again, which saves three allocations.
+pub(super) fn parse(bytes: &[u8], mut shared: Rc<Parts>) -> Result<Head, Denial> {
+    let parts = Rc::make_mut(&mut shared);
     // One piece of memory for the target and all values.
     let whole = Bytes::copy_from_slice(bytes);
     let mut lines = Lines(&whole);
     let request_line = lines.next().ok_or(malformed("an empty head"))??;
-    let mut parts = parse_request_line(request_line, &whole)?;
-    parts.headers = fields;
+    parse_request_line(request_line, &whole, parts)?;
     let mut met = Met::default();
     for line in lines.by_ref() {
         let line = line?;
@@ -83,7 +84,7 @@ pub(super) fn parse(bytes: &[u8], fields: HeaderMap) -> Result<Head, Denial> {
     }
     let length = whole.len().saturating_sub(lines.0.len());
     let framing = met.finish(parts.version == Version::HTTP_10)?;
-    Ok(met.head(parts, length, framing))
+    Ok(met.head(shared, length, framing))
 }
 
 /// One field line: `name: value` (RFC 9112 §5). Which characters either may have is for the types that they become.
@@ -153,13 +154,12 @@ impl<'b> Iterator for Lines<'b> {
 }
 
 /// `method SP request-target SP HTTP-version` (RFC 9112 §3), one space each. `whole` is what the line is a part of.
-fn parse_request_line(line: &[u8], whole: &Bytes) -> Result<Parts, Denial> {
+fn parse_request_line(line: &[u8], whole: &Bytes, parts: &mut Parts) -> Result<(), Denial> {
     let mut words = line.split(|byte| *byte == b' ');
     let (Some(method), Some(target), Some(version), None) = (words.next(), words.next(), words.next(), words.next())
     else {
         return Err(malformed("the request line does not have three parts"));
     };
-    let (mut parts, ()) = Request::new(()).into_parts();
     parts.method =
         Method::from_bytes(method).map_err(|_| malformed("the method has a character that none may have"))?;
     check_target(method, target)?;
@@ -170,7 +170,7 @@ fn parse_request_line(line: &[u8], whole: &Bytes) -> Result<Parts, Denial> {
     };
     parts.uri =
         Uri::from_maybe_shared(whole.slice_ref(target)).map_err(|_| malformed("the request target cannot be read"))?;
-    Ok(parts)
+    Ok(())
 }
 
 /// The four forms of RFC 9112 §3.2.
@@ -253,7 +253,7 @@ impl Met {
     }
 
     /// RFC 9112 §9.3; HTTP/1.0 knows no interim responses (RFC 9110 §15.2).
-    fn head(&self, parts: Parts, length: usize, framing: Framing) -> Head {
+    fn head(&self, parts: Rc<Parts>, length: usize, framing: Framing) -> Head {
         let is_http_11 = parts.version == Version::HTTP_11;
         Head {
             parts,

@@ -9,12 +9,13 @@
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 mod head;
+mod spare;
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 
 pub(super) use self::head::{Framing, Head, MAX_FIELDS, MAX_TARGET, is_host, is_target_byte};
+pub(super) use self::spare::Spare;
 use super::http2::PREFACE;
 use crate::chunked::{Chunked, Malformed, Piece, take};
 use crate::denial::Denial;
@@ -74,13 +75,13 @@ impl Wire {
         Ok(!self.is_between() || self.find_head()?.is_some() || self.is_http2())
     }
 
-    /// Takes the next head, whose fields go where `fields` are, once it is complete.
+    /// Takes the next head, into the room of a spare one, once it is complete.
     ///
     /// # Errors
     /// A denial when it is refused; nothing more is read then.
-    pub(super) fn take_head(&mut self, fields: &mut HeaderMap) -> Result<Option<Head>, Denial> {
+    pub(super) fn take_head(&mut self, spare: &mut Spare) -> Result<Option<Head>, Denial> {
         let Some(length) = self.find_head()? else { return Ok(None) };
-        let head = head::parse(self.held.get(..length).unwrap_or_default(), std::mem::take(fields));
+        let head = head::parse(self.held.get(..length).unwrap_or_default(), spare.take());
         self.skip(length);
         self.begin(head.as_ref().ok());
         head.map(Some)
@@ -90,13 +91,13 @@ impl Wire {
     ///
     /// # Errors
     /// As for [`Wire::take_head`].
-    pub(super) fn receive_head(&mut self, bytes: &[u8], fields: &mut HeaderMap) -> Result<Option<Head>, Denial> {
+    pub(super) fn receive_head(&mut self, bytes: &[u8], spare: &mut Spare) -> Result<Option<Head>, Denial> {
         let is_fresh = matches!(self.state, State::Head { seen: 0 }) && self.held.is_empty() && !self.is_first;
         if !is_fresh || bytes.starts_with(b"\r") || !head::is_whole(bytes, self.max_head) {
             self.receive(bytes);
-            return self.take_head(fields);
+            return self.take_head(spare);
         }
-        let head = head::parse(bytes, std::mem::take(fields));
+        let head = head::parse(bytes, spare.take());
         self.begin(head.as_ref().ok());
         if let Some(rest) = head.as_ref().ok().and_then(|head| bytes.get(head.length..)).filter(|rest| !rest.is_empty())
         {

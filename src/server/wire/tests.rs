@@ -1,12 +1,14 @@
 //! What is taken out of the bytes of a connection, in whatever pieces they come.
 
+use std::rc::Rc;
+
 use super::*;
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 
 /// The path of the next request and its body, which may not have come to its end.
 fn taken(wire: &mut Wire) -> Option<(String, Vec<u8>)> {
-    let head = wire.take_head(&mut HeaderMap::new()).unwrap()?;
+    let head = wire.take_head(&mut Spare::default()).unwrap()?;
     Some((head.parts.uri.path().to_owned(), body(wire)))
 }
 
@@ -55,7 +57,7 @@ fn a_head_in_one_piece_is_taken_at_once_and_what_follows_it_is_not() {
         wire.receive(GET);
         assert_eq!(taken(&mut wire), get());
         assert!(wire.go_on());
-        let head = wire.receive_head(&[message, follows].concat(), &mut HeaderMap::new()).unwrap().unwrap();
+        let head = wire.receive_head(&[message, follows].concat(), &mut Spare::default()).unwrap().unwrap();
         assert_eq!(head.parts.method == "GET", is_get);
         assert_eq!(body(&mut wire), expected.as_bytes());
         assert!(wire.is_awaiting_answer() && wire.go_on());
@@ -66,25 +68,35 @@ fn a_head_in_one_piece_is_taken_at_once_and_what_follows_it_is_not() {
 #[test]
 fn a_head_that_is_not_whole_or_too_large_is_held() {
     let mut wire = Wire::new(GET.len());
-    let fields = &mut HeaderMap::new();
+    let spare = &mut Spare::default();
     wire.receive(GET);
     assert_eq!(taken(&mut wire), get());
     assert!(wire.go_on());
-    assert!(wire.receive_head(&GET[..9], fields).unwrap().is_none() && wire.is_in_head());
-    assert!(wire.receive_head(&GET[9..], fields).unwrap().is_some());
+    assert!(wire.receive_head(&GET[..9], spare).unwrap().is_none() && wire.is_in_head());
+    assert!(wire.receive_head(&GET[9..], spare).unwrap().is_some());
     assert!(wire.go_on());
     let larger = [&GET[..GET.len() - 4], b"x\r\n\r\n"].concat();
-    assert_eq!(reason(wire.receive_head(&larger, fields)), "headers_too_large");
+    assert_eq!(reason(wire.receive_head(&larger, spare)), "headers_too_large");
     assert_eq!(taken(&mut wire), None);
 }
 
 #[test]
-fn fields_are_lent_and_hold_nothing_of_what_was_before() {
+fn a_head_that_is_done_with_is_lent_and_holds_nothing_of_what_was_before() {
     let mut wire = Wire::new(1024);
+    wire.receive(b"POST /a?b HTTP/1.0\r\nHost: b.test\r\nX: y\r\n\r\n");
+    let mut parts = wire.take_head(&mut Spare::default()).unwrap().unwrap().parts;
+    assert!(wire.go_on());
+    Rc::get_mut(&mut parts).unwrap().extensions.insert(1);
+    let (place, looked_at) = (Rc::as_ptr(&parts), Rc::clone(&parts));
+    assert!(Rc::as_ptr(&Spare::of(parts).take()) != place, "somebody still looks at it");
+    let mut spare = Spare::of(looked_at);
     wire.receive(GET);
-    let mut fields = HeaderMap::with_capacity(100);
-    let head = wire.take_head(&mut fields).unwrap().unwrap();
-    assert!(head.parts.headers.capacity() >= 100 && head.parts.headers.len() == 1);
+    let again = wire.take_head(&mut spare).unwrap().unwrap().parts;
+    assert_eq!(Rc::as_ptr(&again), place);
+    wire = Wire::new(1024);
+    wire.receive(GET);
+    let fresh = wire.take_head(&mut Spare::default()).unwrap().unwrap().parts;
+    assert_eq!(format!("{again:?}"), format!("{fresh:?}"));
 }
 
 #[test]
@@ -125,7 +137,7 @@ fn a_body_is_taken_and_what_follows_it_is_not() {
 fn trailers_are_told_behind_the_last_chunk() {
     let mut wire = Wire::new(1024);
     wire.receive(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Sum: 1\r\n\r\n");
-    assert!(wire.take_head(&mut HeaderMap::new()).unwrap().is_some() && !wire.is_awaiting_answer());
+    assert!(wire.take_head(&mut Spare::default()).unwrap().is_some() && !wire.is_awaiting_answer());
     let trailers = wire.next_frame().unwrap().unwrap().into_trailers().unwrap();
     assert_eq!(trailers["x-sum"], "1");
     assert!(wire.is_awaiting_answer() && wire.next_frame().unwrap().is_none());
@@ -135,11 +147,11 @@ fn trailers_are_told_behind_the_last_chunk() {
 fn nothing_is_read_behind_a_refused_head() {
     let mut wire = Wire::new(1024);
     wire.receive(b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\nGET /smuggled HTTP/1.1\r\n");
-    assert_eq!(reason(wire.take_head(&mut HeaderMap::new())), "ambiguous_request");
+    assert_eq!(reason(wire.take_head(&mut Spare::default())), "ambiguous_request");
     wire.receive(GET);
     assert!(!wire.has_held() && !wire.go_on());
     assert_eq!(taken(&mut wire), None);
-    assert!(wire.receive_head(GET, &mut HeaderMap::new()).unwrap().is_none());
+    assert!(wire.receive_head(GET, &mut Spare::default()).unwrap().is_none());
 }
 
 #[test]
@@ -162,7 +174,7 @@ fn an_answer_before_the_end_of_the_body_does_not_end_it() {
 fn what_goes_past_it_counts() {
     let mut wire = Wire::new(1024);
     wire.receive(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nh");
-    assert!(wire.take_head(&mut HeaderMap::new()).unwrap().is_some());
+    assert!(wire.take_head(&mut Spare::default()).unwrap().is_some());
     assert_eq!((wire.direct(), wire.size_hint().exact()), (None, Some(5)));
     assert_eq!(body(&mut wire), b"h");
     assert_eq!(wire.direct(), Some(4));
@@ -184,7 +196,7 @@ fn one_empty_line_before_a_head_is_forgiven_in_whatever_pieces() {
         assert!(wire.go_on());
         let mut last = None;
         for piece in pieces {
-            last = wire.receive_head(piece, &mut HeaderMap::new()).unwrap();
+            last = wire.receive_head(piece, &mut Spare::default()).unwrap();
         }
         assert!(last.is_some(), "{pieces:?}");
     }
@@ -196,7 +208,7 @@ fn two_empty_lines_before_a_head_are_refused_in_whatever_pieces() {
         let mut wire = Wire::new(1024);
         let refused = [b"\r\n\r\n", GET].concat().chunks(size).any(|piece| {
             wire.receive(piece);
-            wire.has_head().and_then(|_| wire.take_head(&mut HeaderMap::new())).is_err()
+            wire.has_head().and_then(|_| wire.take_head(&mut Spare::default())).is_err()
         });
         assert!(refused, "{size}");
     }
@@ -218,7 +230,7 @@ fn the_preface_of_http_2_is_told_at_first_and_only_then() {
     wire.receive(GET);
     assert_eq!(taken(&mut wire), get());
     assert!(wire.go_on());
-    assert_eq!(reason(wire.receive_head(PREFACE, &mut HeaderMap::new())), "malformed_request");
+    assert_eq!(reason(wire.receive_head(PREFACE, &mut Spare::default())), "malformed_request");
 }
 
 #[test]
