@@ -147,3 +147,16 @@ async fn a_response_may_be_slow_as_long_as_it_goes_on() {
     }
     assert_eq!(answer(&house, reply).await.text(), "xxxxx");
 }
+
+#[tokio::test]
+async fn fields_keep_their_spelling_and_order_and_those_of_the_hop_end_here() {
+    let house = House::start(&[]).await;
+    let fields =
+        "X-Second: 1\r\nDate: today\r\nConnection: keep-alive\r\nx-FIRST: 2\r\nX-Second: 3\r\nContent-Length: 2\r\n";
+    house.origin.reply(Reply::raw(format!("HTTP/1.1 200 OK\r\n{fields}\r\nok")));
+    let request = client::request("GET", "/", Some(&house.issuer.token().sign()), "");
+    let response = client::exchange(house.gate.addr(), request).await;
+    assert_eq!(response.body, b"ok");
+    let passed = fields.replace("Connection: keep-alive\r\n", "");
+    assert!(response.head.contains(&format!("\r\n{passed}")), "{}", response.head);
+}
