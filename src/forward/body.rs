@@ -21,9 +21,12 @@ use crate::deadline::Deadline;
 use crate::field_lines::FieldLines;
 use crate::incoming::{Broken, Incoming};
 
-/// A request body on its way to the origin.
+/// A request body on its way to the origin. Most requests have none, and are spared to carry all that it takes.
 #[derive(Debug)]
-pub(super) struct RequestBody {
+pub(super) struct RequestBody(Option<Box<Content>>);
+
+#[derive(Debug)]
+struct Content {
     inner: Option<Incoming>,
     exchange: Rc<Exchange>,
     head: Rc<HeadWriter>,
@@ -31,7 +34,7 @@ pub(super) struct RequestBody {
     again: VecDeque<Frame<Bytes>>,
     received: u64,
     /// Armed only when there is something to wait for.
-    idle: Option<Box<Waiting>>,
+    idle: Option<Waiting>,
 }
 
 #[derive(Debug)]
@@ -41,23 +44,31 @@ struct Waiting {
 }
 
 impl RequestBody {
-    pub(super) fn new(inner: Incoming, exchange: Rc<Exchange>, head: Rc<HeadWriter>) -> Self {
-        let inner = Some(inner).filter(|body| !body.is_end_stream());
-        Self { inner, exchange, head, again: VecDeque::new(), received: 0, idle: None }
+    pub(super) fn new(inner: Incoming, exchange: &Rc<Exchange>, head: &Rc<HeadWriter>) -> Self {
+        if inner.is_end_stream() {
+            return Self::empty();
+        }
+        let (exchange, head) = (Rc::clone(exchange), Rc::clone(head));
+        let again = VecDeque::new();
+        Self(Some(Box::new(Content { inner: Some(inner), exchange, head, again, received: 0, idle: None })))
     }
 
     /// No body at all, as for a request that is sent again.
-    pub(super) fn empty(exchange: Rc<Exchange>, head: Rc<HeadWriter>) -> Self {
-        Self { inner: None, exchange, head, again: VecDeque::new(), received: 0, idle: None }
+    pub(super) const fn empty() -> Self {
+        Self(None)
     }
 
     /// The same once more, with what has been taken of it.
     pub(super) fn again(mut self, mut frames: VecDeque<Frame<Bytes>>) -> Self {
-        frames.append(&mut self.again);
-        self.again = frames;
+        if let Some(content) = &mut self.0 {
+            frames.append(&mut content.again);
+            content.again = frames;
+        }
         self
     }
+}
 
+impl Content {
     fn cut(&mut self, cut: Cut) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         self.inner = None;
         self.exchange.cut_by(cut);
@@ -91,11 +102,56 @@ impl RequestBody {
         filter(trailers, |name| self.head.may_pass_as_trailer(name))
     }
 
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        if let Some(frame) = self.again.pop_front() {
+            // Its limits have been seen to; the time that counts begins again.
+            if self.is_end() {
+                self.exchange.complete();
+            } else {
+                self.exchange.await_origin();
+            }
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
+        match Pin::new(&mut *inner).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                let is_end = inner.is_end_stream();
+                let Some(frame) = self.pass(frame) else { return self.cut(Cut::TooLarge) };
+                if is_end {
+                    self.complete();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(Broken::Malformed))) => self.cut(Cut::Malformed),
+            Poll::Ready(Some(Err(Broken::Gone))) => self.cut(Cut::Gone),
+            Poll::Ready(None) => {
+                self.complete();
+                Poll::Ready(None)
+            }
+            Poll::Pending => match self.wait(cx) {
+                Some(cut) => self.cut(cut),
+                None => Poll::Pending,
+            },
+        }
+    }
+
+    fn is_end(&self) -> bool {
+        self.again.is_empty() && self.inner.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if !self.again.is_empty() {
+            return SizeHint::default();
+        }
+        self.inner.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint)
+    }
+
     /// Nothing has come: for how long, and is that too long?
     fn wait(&mut self, cx: &mut Context<'_>) -> Option<Cut> {
         let (now, limits) = (self.exchange.deadline().now(), self.exchange.limits());
         let waiting = self.idle.get_or_insert_with(|| {
-            Box::new(Waiting { deadline: self.exchange.deadline().another(), pace: Pace::new(now) })
+            let deadline = self.exchange.deadline().another();
+            Waiting { deadline, pace: Pace::new(now) }
         });
         if self.exchange.is_being_answered() {
             // It is the response that stands still, or not.
@@ -120,48 +176,18 @@ impl Body for RequestBody {
     type Error = Cut;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        let this = self.get_mut();
-        if let Some(frame) = this.again.pop_front() {
-            // Its limits have been seen to; the time that counts begins again.
-            if this.is_end_stream() {
-                this.exchange.complete();
-            } else {
-                this.exchange.await_origin();
-            }
-            return Poll::Ready(Some(Ok(frame)));
-        }
-        let Some(inner) = &mut this.inner else { return Poll::Ready(None) };
-        match Pin::new(&mut *inner).poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => {
-                let is_end = inner.is_end_stream();
-                let Some(frame) = this.pass(frame) else { return this.cut(Cut::TooLarge) };
-                if is_end {
-                    this.complete();
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Poll::Ready(Some(Err(Broken::Malformed))) => this.cut(Cut::Malformed),
-            Poll::Ready(Some(Err(Broken::Gone))) => this.cut(Cut::Gone),
-            Poll::Ready(None) => {
-                this.complete();
-                Poll::Ready(None)
-            }
-            Poll::Pending => match this.wait(cx) {
-                Some(cut) => this.cut(cut),
-                None => Poll::Pending,
-            },
+        match &mut self.get_mut().0 {
+            Some(content) => content.poll_frame(cx),
+            None => Poll::Ready(None),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.again.is_empty() && self.inner.as_ref().is_none_or(Body::is_end_stream)
+        self.0.as_ref().is_none_or(|content| content.is_end())
     }
 
     fn size_hint(&self) -> SizeHint {
-        if !self.again.is_empty() {
-            return SizeHint::default();
-        }
-        self.inner.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint)
+        self.0.as_ref().map_or(SizeHint::with_exact(0), |content| content.size_hint())
     }
 }
 

@@ -195,7 +195,7 @@ impl Upstream {
         let asked = asked.filter(|_| self.pool.has_http1());
         let outbound = Outbound { head, permit: &permit, inbound, asked: asked.as_deref() };
         let exchange = Rc::new(self.begin(head, &permit, &inbound));
-        let body = RequestBody::new(body, Rc::clone(&exchange), Rc::clone(&self.head));
+        let body = RequestBody::new(body, &exchange, &self.head);
         let limited = async {
             tokio::select! {
                 biased;

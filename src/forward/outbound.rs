@@ -86,7 +86,7 @@ impl Upstream {
                 // Also on a connection that was new: a process that is being replaced closes what it has just accepted.
                 Err(Failure { has_answered: false, error, .. }) if may_repeat && error.is_end() => {
                     may_repeat = false;
-                    body = RequestBody::empty(Rc::clone(exchange), Rc::clone(&self.head));
+                    body = RequestBody::empty();
                 }
                 Err(failure) => return Err(failed(failure)),
             }

@@ -11,7 +11,6 @@ use tokio::task::{LocalSet, yield_now};
 use super::*;
 use crate::forward::body::Limits;
 use crate::forward::http1::Length;
-use crate::forward::request_head::HeadWriter;
 use crate::forward::{Address, ForwardToken, Origin, Settings, StreamExpiry};
 use crate::turn;
 
@@ -51,7 +50,6 @@ struct UsedOnce {
     pool: Pool,
     origin: TcpStream,
     exchange: Rc<Exchange>,
-    head: Rc<HeadWriter>,
 }
 
 impl UsedOnce {
@@ -60,20 +58,15 @@ impl UsedOnce {
         let (settings, deadlines) = (settings(&listener, Protocol::Http1), Deadlines::default());
         let limits = Limits { idle: SECOND, min_rate: 0, max_size: None, response: SECOND };
         let exchange = Rc::new(Exchange::new(deadlines.deadline(), limits));
-        let head = Rc::new(HeadWriter::new(&settings));
         let pool = Pool::new(&settings, &Places::new(2, 0), &deadlines);
         let Ok(Lease::Http1(mut lease)) = pool.lease(&exchange, false).await else { panic!("there is a place") };
         let (mut origin, _) = listener.accept().unwrap();
-        assert!(lease.begin(post, RequestBody::empty(Rc::clone(&exchange), Rc::clone(&head))).is_ok());
+        assert!(lease.begin(post, RequestBody::empty()).is_ok());
         answer(&mut origin);
         let sent = lease.head(None).await;
         assert_eq!(sent.map(|response| response.status().as_u16()).map_err(|failure| failure.error).ok(), Some(204));
         lease.end(&exchange);
-        Self { pool, origin, exchange, head }
-    }
-
-    fn body(&self) -> RequestBody {
-        RequestBody::empty(Rc::clone(&self.exchange), Rc::clone(&self.head))
+        Self { pool, origin, exchange }
     }
 }
 
@@ -89,7 +82,7 @@ async fn a_request_that_meets_the_end_of_its_connection_comes_back_untouched() {
     let test = async {
         let used = UsedOnce::new().await;
         let Some(Lease::Http1(mut lease)) = used.pool.take(false) else { panic!("it was put back") };
-        let body = used.body();
+        let body = RequestBody::empty();
         // After it was looked at.
         drop(used.origin);
         yield_now().await;
@@ -142,7 +135,7 @@ fn a_connection_on_which_nothing_came_is_used_again_in_whichever_turn() {
                 next_turn().await;
             }
             let Some(Lease::Http1(mut lease)) = used.pool.take(false) else { panic!("it was put back") };
-            assert!(lease.begin(post, used.body()).is_ok());
+            assert!(lease.begin(post, RequestBody::empty()).is_ok());
             answer(&mut used.origin);
             assert!(lease.head(None).await.is_ok());
             lease.end(&used.exchange);
@@ -161,7 +154,7 @@ fn what_came_unasked_is_seen_also_by_a_task_that_is_to_give_way() {
         while has_budget_remaining() {
             consume_budget().await;
         }
-        assert!(lease.begin(post, used.body()).is_err());
+        assert!(lease.begin(post, RequestBody::empty()).is_err());
     });
 }
 
@@ -176,8 +169,7 @@ async fn before_a_silent_origin(test: impl AsyncFnOnce(&Pool, &Rc<Exchange>, Req
     });
     let limits = Limits { idle: SECOND, min_rate: 0, max_size: None, response: SECOND };
     let exchange = Rc::new(Exchange::new(deadlines.deadline(), limits));
-    let head = Rc::new(HeadWriter::new(&settings));
-    let body = RequestBody::empty(Rc::clone(&exchange), head);
+    let body = RequestBody::empty();
     let get = Request::builder().uri("/").header("host", "origin.test").body(body).unwrap();
     let sweep = deadlines.clone().sweep();
     let local = LocalSet::new();
