@@ -13,16 +13,16 @@ pub struct FieldLines {
 }
 
 impl FieldLines {
-    /// None yet, with room for so many bytes.
-    pub fn with_capacity(size: usize) -> Self {
-        Self { lines: Vec::with_capacity(size), ..Self::default() }
-    }
-
     /// Adds one, of a name and a value that have no character which none may have (RFC 9110 §5.5, §5.6.2).
-    pub fn push(&mut self, name: &str, value: &[u8]) {
-        for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+    pub fn push(&mut self, name: &[u8], value: &[u8]) {
+        for part in [name, b": ", value, b"\r\n"] {
             self.lines.extend_from_slice(part);
         }
+    }
+
+    /// Adds some that are whole.
+    pub fn push_lines(&mut self, lines: &[u8]) {
+        self.lines.extend_from_slice(lines);
     }
 
     /// All of them.
@@ -30,3 +30,27 @@ impl FieldLines {
         &self.lines
     }
 }
+
+/// Whether a name may have this character (RFC 9110 §5.6.2).
+pub fn is_tchar(byte: u8) -> bool {
+    TCHAR.get(usize::from(byte)).copied().unwrap_or_default()
+}
+
+#[cfg_attr(not(test), expect(clippy::indexing_slicing, reason = "whatever is wrong here does not compile"))]
+const TCHAR: [bool; 256] = {
+    let mut table = [false; 256];
+    let symbols = b"!#$%&'*+-.^_`|~";
+    let mut byte = 0;
+    while byte < 256 {
+        #[expect(clippy::cast_possible_truncation, reason = "below 256")]
+        let character = byte as u8;
+        table[byte] = character.is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut index = 0;
+    while index < symbols.len() {
+        table[symbols[index] as usize] = true;
+        index += 1;
+    }
+    table
+};

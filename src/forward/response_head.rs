@@ -109,8 +109,10 @@ pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
 }
 
 pub(super) fn is_event_stream_type(content_type: &[u8]) -> bool {
-    let media_type = content_type.split(|byte| *byte == b';').next().unwrap_or_default();
-    media_type.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+    const EVENT_STREAM: &[u8] = b"text/event-stream";
+    content_type.trim_ascii_start().split_at_checked(EVENT_STREAM.len()).is_some_and(|(media_type, parameters)| {
+        media_type.eq_ignore_ascii_case(EVENT_STREAM) && matches!(parameters.trim_ascii_start(), [] | [b';', ..])
+    })
 }
 
 /// Whether a response may carry a trailer of this name.

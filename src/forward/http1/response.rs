@@ -14,7 +14,7 @@ use super::{Error, lines};
 use crate::field_lines::FieldLines;
 
 /// As many as of a request.
-const MAX_FIELDS: usize = 100;
+pub(super) const MAX_FIELDS: usize = 100;
 
 /// What of a request decides about the form of its response.
 #[derive(Clone, Copy, Debug, Default)]
@@ -48,6 +48,13 @@ pub(super) enum Framing {
 
 /// The first head, if it is complete, and how long it is.
 pub(super) fn parse(bytes: &[u8], asks: Asks) -> Result<Option<(usize, Head)>, Error> {
+    if asks.lines
+        && let Some(plain) = lines::read(bytes)
+    {
+        let lines::Plain { status, phrase, fields, said, length } = plain;
+        let response = response(status, Version::HTTP_11, phrase)?;
+        return Ok(Some((length, said.head(response, Some(fields), asks)?)));
+    }
     let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut parsed = httparse::Response::new(&mut []);
     let outcome = httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, bytes, &mut fields);
@@ -57,23 +64,22 @@ pub(super) fn parse(bytes: &[u8], asks: Asks) -> Result<Option<(usize, Head)>, E
     let version = if parsed.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
     let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok());
     let status = status.ok_or(Error::Malformed("its status is no number from 100 to 999"))?;
+    let mut response = response(status, version, parsed.reason.unwrap_or_default().as_bytes())?;
+    let said = add_fields(response.headers_mut(), parsed.headers, bytes.get(..length).unwrap_or_default())?;
+    Ok(Some((length, said.head(response, None, asks)?)))
+}
+
+/// Without its fields yet.
+fn response(status: StatusCode, version: Version, phrase: &[u8]) -> Result<Response<()>, Error> {
     let mut response = Response::new(());
     *response.status_mut() = status;
     *response.version_mut() = version;
-    let phrase = parsed.reason.unwrap_or_default();
-    if !phrase.is_empty() && status.canonical_reason() != Some(phrase) {
+    if !phrase.is_empty() && status.canonical_reason().map(str::as_bytes) != Some(phrase) {
         // The server writes it as it came.
-        let phrase = ReasonPhrase::try_from(phrase.as_bytes()).map_err(|_| Error::Malformed("its reason phrase"))?;
+        let phrase = ReasonPhrase::try_from(phrase).map_err(|_| Error::Malformed("its reason phrase"))?;
         response.extensions_mut().insert(phrase);
     }
-    let plain = asks.lines.then(|| lines::plain(parsed.headers, length, status, version)).flatten();
-    let (lines, said) = match plain {
-        Some((lines, said)) => (Some(lines), said),
-        None => (None, add_fields(response.headers_mut(), parsed.headers, bytes.get(..length).unwrap_or_default())?),
-    };
-    let framing = said.framing(status, version, asks.head_alone)?;
-    let persists = framing != Framing::Close && said.persists(version) && !said.is_odd(status);
-    Ok(Some((length, Head { response, lines, framing, persists })))
+    Ok(response)
 }
 
 /// Makes a map of them; `bytes` are those of the head.
@@ -145,11 +151,20 @@ impl<'h> Said<'h> {
 
     /// Notes one option; whether it is about the connection alone.
     pub(super) fn is_option(&mut self, option: &[u8]) -> bool {
-        let keep_alive = option.eq_ignore_ascii_case(b"keep-alive");
-        let close = !keep_alive && option.eq_ignore_ascii_case(b"close");
+        let is = |known: &[u8]| option == known || option.eq_ignore_ascii_case(known);
+        let keep_alive = is(b"keep-alive");
+        let close = !keep_alive && is(b"close");
         self.keep_alive |= keep_alive;
         self.close |= close;
         keep_alive || close
+    }
+
+    /// With fields that said this.
+    fn head(&self, response: Response<()>, lines: Option<FieldLines>, asks: Asks) -> Result<Head, Error> {
+        let (status, version) = (response.status(), response.version());
+        let framing = self.framing(status, version, asks.head_alone)?;
+        let persists = framing != Framing::Close && self.persists(version) && !self.is_odd(status);
+        Ok(Head { response, lines, framing, persists })
     }
 
     /// What contradicts itself is refused with its reason by whoever looks at the whole head; until then no byte of a body
