@@ -131,7 +131,9 @@ impl<H: Handler> Speaking<'_, H> {
         if let Some(tunnel) = tunnel {
             return Next::Switch(tunnel);
         }
-        *spare = used.map(Spare::of).unwrap_or_default();
+        if let Some(used) = used {
+            spare.put(used);
+        }
         if goes_on && (connection.end() || (self.is_taken().await && connection.end())) {
             return Next::Head;
         }

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Uri, Version, header};
 
+use super::spare::Spare;
 use crate::denial::Denial;
+use crate::field_lines::is_tchar;
 
 /// The most bytes of a request target.
 pub(in crate::server) const MAX_TARGET: usize = 16 * 1024;
@@ -56,12 +58,12 @@ pub(super) fn is_whole(bytes: &[u8], max_size: usize) -> bool {
     bytes.len() <= max_size && bytes.ends_with(HEAD_END)
 }
 
-/// Reads the head that these bytes begin with and hold the end of, into parts that are empty: whoever has done with some
-/// lends them again, which saves three allocations.
-pub(super) fn parse(bytes: &[u8], mut shared: Rc<Parts>) -> Result<Head, Denial> {
+/// Reads the head that these bytes begin with and hold the end of, into the room of a spare one.
+pub(super) fn parse(bytes: &[u8], spare: &mut Spare) -> Result<Head, Denial> {
+    let mut shared = spare.take();
     let parts = Rc::make_mut(&mut shared);
     // One piece of memory for the target and all values.
-    let whole = Bytes::copy_from_slice(bytes);
+    let whole = spare.hold(bytes);
     let mut lines = Lines(&whole);
     let request_line = lines.next().ok_or(malformed("an empty head"))??;
     parse_request_line(request_line, &whole, parts)?;
@@ -332,49 +334,38 @@ fn check_coding(value: &[u8]) -> Result<(), Denial> {
 /// `uri-host [ ":" port ]` (RFC 9110 §7.2), without user information, and without the percent-escapes that no host on
 /// the web has and that two parsers could read differently.
 pub(in crate::server) fn is_host(value: &[u8]) -> bool {
-    let (host, port) = match value.iter().rposition(|byte| matches!(byte, b':' | b']')) {
-        Some(at) if value.get(at) == Some(&b':') => {
-            let (host, port) = value.split_at(at);
-            (host, port.get(1..).unwrap_or_default())
-        }
-        _ => (value, &b""[..]),
-    };
-    if !port.iter().all(u8::is_ascii_digit) || port.len() > 5 {
+    let (host, port) = split_port(value);
+    if port.len() > 5 {
         return false;
     }
     match host {
         [b'[', address @ .., b']'] => {
             std::str::from_utf8(address).is_ok_and(|address| address.parse::<Ipv6Addr>().is_ok())
         }
-        _ => {
-            !host.is_empty() && host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=".contains(byte))
-        }
+        _ => !host.is_empty() && host.iter().all(|byte| is_host_byte(*byte)),
     }
 }
 
-/// RFC 9110 §5.6.2.
-fn is_tchar(byte: u8) -> bool {
-    TCHAR.get(usize::from(byte)).copied().unwrap_or_default()
+/// A host, and the digits behind the colon after it.
+fn split_port(value: &[u8]) -> (&[u8], &[u8]) {
+    let mut before = value;
+    while let [rest @ .., b'0'..=b'9'] = before {
+        before = rest;
+    }
+    match before.strip_suffix(b":") {
+        Some(host) => value.split_at_checked(before.len()).map_or((host, b""), |(_, port)| (host, port)),
+        None => (value, b""),
+    }
 }
 
-#[cfg_attr(not(test), expect(clippy::indexing_slicing, reason = "whatever is wrong here does not compile"))]
-const TCHAR: [bool; 256] = {
-    let mut table = [false; 256];
-    let symbols = b"!#$%&'*+-.^_`|~";
-    let mut byte = 0;
-    while byte < 256 {
-        #[expect(clippy::cast_possible_truncation, reason = "below 256")]
-        let character = byte as u8;
-        table[byte] = character.is_ascii_alphanumeric();
-        byte += 1;
-    }
-    let mut index = 0;
-    while index < symbols.len() {
-        table[symbols[index] as usize] = true;
-        index += 1;
-    }
-    table
-};
+/// `reg-name` of RFC 3986 §3.2.2 without the comma, which separates the hosts of a list.
+const fn is_host_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b';' | b'='
+        )
+}
 
 /// What RFC 3986 knows, and the few characters beside it that real clients send and no parser reads differently.
 pub(in crate::server) const fn is_target_byte(byte: u8) -> bool {

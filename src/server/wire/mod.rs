@@ -81,7 +81,7 @@ impl Wire {
     /// A denial when it is refused; nothing more is read then.
     pub(super) fn take_head(&mut self, spare: &mut Spare) -> Result<Option<Head>, Denial> {
         let Some(length) = self.find_head()? else { return Ok(None) };
-        let head = head::parse(self.held.get(..length).unwrap_or_default(), spare.take());
+        let head = head::parse(self.held.get(..length).unwrap_or_default(), spare);
         self.skip(length);
         self.begin(head.as_ref().ok());
         head.map(Some)
@@ -97,7 +97,7 @@ impl Wire {
             self.receive(bytes);
             return self.take_head(spare);
         }
-        let head = head::parse(bytes, spare.take());
+        let head = head::parse(bytes, spare);
         self.begin(head.as_ref().ok());
         if let Some(rest) = head.as_ref().ok().and_then(|head| bytes.get(head.length..)).filter(|rest| !rest.is_empty())
         {

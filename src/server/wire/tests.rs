@@ -84,15 +84,20 @@ fn a_head_that_is_not_whole_or_too_large_is_held() {
 fn a_head_that_is_done_with_is_lent_and_holds_nothing_of_what_was_before() {
     let mut wire = Wire::new(1024);
     wire.receive(b"POST /a?b HTTP/1.0\r\nHost: b.test\r\nX: y\r\n\r\n");
-    let mut parts = wire.take_head(&mut Spare::default()).unwrap().unwrap().parts;
+    let mut spare = Spare::default();
+    let mut parts = wire.take_head(&mut spare).unwrap().unwrap().parts;
     assert!(wire.go_on());
     Rc::get_mut(&mut parts).unwrap().extensions.insert(1);
     let (place, looked_at) = (Rc::as_ptr(&parts), Rc::clone(&parts));
-    assert!(Rc::as_ptr(&Spare::of(parts).take()) != place, "somebody still looks at it");
-    let mut spare = Spare::of(looked_at);
+    spare.put(parts);
+    assert!(Rc::as_ptr(&spare.take()) != place, "somebody still looks at it");
+    let text = looked_at.headers["x"].as_bytes().as_ptr();
+    spare.put(looked_at);
     wire.receive(GET);
     let again = wire.take_head(&mut spare).unwrap().unwrap().parts;
     assert_eq!(Rc::as_ptr(&again), place);
+    let host = again.headers["host"].as_bytes().as_ptr();
+    assert!(host.addr().abs_diff(text.addr()) < 50, "its text stands elsewhere");
     wire = Wire::new(1024);
     wire.receive(GET);
     let fresh = wire.take_head(&mut Spare::default()).unwrap().unwrap().parts;

@@ -6,7 +6,7 @@ const MAX: usize = 64 * 1024;
 /// How long it is and how its body ends, when it is complete.
 fn read(head: &[u8]) -> Result<Option<(usize, Framing)>, Denial> {
     let Some(length) = find(head, 0, MAX)? else { return Ok(None) };
-    let Head { framing, length: found, .. } = parse(head, Spare::default().take())?;
+    let Head { framing, length: found, .. } = parse(head, &mut Spare::default())?;
     assert_eq!(found, length);
     Ok(Some((length, framing)))
 }
@@ -40,13 +40,13 @@ fn a_head_ends_where_its_empty_line_does() {
 fn a_head_is_what_came() {
     let text =
         "PATCH /a%20b?c=d HTTP/1.0\r\nHOST: x\r\nX-Empty:\r\nx-twice: 1\r\nX-B: \u{e9}t\u{e9} \t\r\nX-Twice:2\r\n\r\n";
-    let Head { parts, .. } = parse(text.as_bytes(), Spare::default().take()).unwrap();
+    let Head { parts, .. } = parse(text.as_bytes(), &mut Spare::default()).unwrap();
     assert_eq!((parts.method.as_str(), parts.version), ("PATCH", Version::HTTP_10));
     assert_eq!(parts.uri.path_and_query().unwrap(), "/a%20b?c=d");
     let all = |name| parts.headers.get_all(name).iter().map(HeaderValue::as_bytes).collect::<Vec<_>>();
     assert_eq!((all("host"), all("x-empty"), all("x-twice")), (vec![&b"x"[..]], vec![&b""[..]], vec![&b"1"[..], b"2"]));
     assert_eq!(all("x-b"), ["\u{e9}t\u{e9}".as_bytes()]);
-    let Head { parts, .. } = parse(b"GET http://y:1/z HTTP/1.1\r\nHost: x\r\n\r\n", Spare::default().take()).unwrap();
+    let Head { parts, .. } = parse(b"GET http://y:1/z HTTP/1.1\r\nHost: x\r\n\r\n", &mut Spare::default()).unwrap();
     assert_eq!(parts.uri, "http://y:1/z");
 }
 
@@ -64,7 +64,7 @@ fn what_a_client_says_of_its_connection_is_understood() {
         ("1.1", "Expect: something\r\nTE: gzip\r\n", (true, false, false)),
     ] {
         let text = format!("GET / HTTP/{version}\r\nHost: x\r\n{fields}\r\n");
-        let head = parse(text.as_bytes(), Spare::default().take()).unwrap();
+        let head = parse(text.as_bytes(), &mut Spare::default()).unwrap();
         assert_eq!((head.persists, head.expects_continue, head.takes_trailers), expected, "{text:?}");
     }
 }
