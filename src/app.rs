@@ -5,7 +5,6 @@ use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::Response;
 use http::request::Parts;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
@@ -15,7 +14,6 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::deadline::Deadlines;
 use crate::denial::Denial;
-use crate::field_lines::FieldLines;
 use crate::forward::{Places, PoolCounters, Upstream, Usage};
 use crate::gateway::{self, AnswerBody, Gateway};
 use crate::incoming::Incoming;
@@ -24,6 +22,7 @@ use crate::issuer::{InvalidSettings, Issuer, Issuers, Refresher};
 use crate::peer::Peer;
 use crate::policy::Policy;
 use crate::readiness::Readiness;
+use crate::reply::Reply;
 pub use crate::server::Ended;
 use crate::server::{self, Connections, Descriptors, Handler, Listening, MakeHandler, Server, Tunnel};
 use crate::telemetry::Observer;
@@ -250,16 +249,12 @@ impl Handler for Gateway {
         body: Incoming,
         peer: &Peer,
         interim: Option<&Interim>,
-    ) -> impl Future<Output = Response<AnswerBody>> {
+    ) -> impl Future<Output = Reply<AnswerBody>> {
         Self::handle(self, head, body, peer, interim)
     }
 
-    fn refuse(&self, denial: Denial, peer: &Peer, head: Option<Rc<Parts>>) -> Response<AnswerBody> {
+    fn refuse(&self, denial: Denial, peer: &Peer, head: Option<Rc<Parts>>) -> Reply<AnswerBody> {
         Self::refuse(self, denial, peer, head)
-    }
-
-    fn take_field_lines(body: &mut AnswerBody) -> Option<FieldLines> {
-        body.take_field_lines()
     }
 
     fn take_tunnel(body: &mut AnswerBody) -> Option<gateway::Tunnel> {

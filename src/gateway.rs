@@ -6,14 +6,13 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::clock::Clock;
 use crate::denial::Denial;
-use crate::field_lines::FieldLines;
 use crate::forward::{
     self, Direction, Inbound, ResponseBody, ResponseCut, SubProtocols, TunnelEnd, Unanswered, Upstream,
 };
@@ -21,6 +20,7 @@ use crate::incoming::Incoming;
 use crate::interim::Interim;
 use crate::peer::Peer;
 use crate::policy::Policy;
+use crate::reply::Reply;
 use crate::respond;
 use crate::telemetry::{Cut, Observation, Observer, Outcome};
 use crate::token::{Credentials, Handshake, HandshakePlace, Verifier};
@@ -68,7 +68,7 @@ impl Gateway {
         body: Incoming,
         peer: &Peer,
         interim: Option<&Interim>,
-    ) -> Response<AnswerBody> {
+    ) -> Reply<AnswerBody> {
         let request_id = request_id(&head.headers);
         let closes = !body.is_end_stream();
         let observation = Observation::begin(&self.observer, &self.clock, head, request_id, peer.address);
@@ -77,18 +77,18 @@ impl Gateway {
         let since = observation.since().into();
         let inbound = Inbound { peer, request_id, interim, is_grpc, since, now: None, sub_protocols: None };
         match self.pass(observation.head(), body, inbound).await {
-            Ok(response) => AnswerBody::forwarded(response, observation),
+            Ok(reply) => AnswerBody::forwarded(reply, observation),
             Err(Unanswered::Denied(denial)) => self.deny(denial, closes, observation),
             Err(Unanswered::ClientGone) => {
                 let denial = Denial::MalformedRequest("the body ended early".into());
-                respond::denied(&denial, self.context(&observation, true))
-                    .map(|body| AnswerBody::own(body, observation))
+                let response = respond::denied(&denial, self.context(&observation, true));
+                Reply::from(response).map(|body| AnswerBody::own(body, observation))
             }
         }
     }
 
     /// Answers what never became a request, though it may have a head.
-    pub fn refuse(&self, denial: Denial, peer: &Peer, head: Option<Rc<Parts>>) -> Response<AnswerBody> {
+    pub fn refuse(&self, denial: Denial, peer: &Peer, head: Option<Rc<Parts>>) -> Reply<AnswerBody> {
         let (observer, clock) = (&self.observer, &self.clock);
         let observation = match head {
             None => Observation::refused(observer, clock, new_request_id(), peer.address),
@@ -106,7 +106,7 @@ impl Gateway {
         head: &Parts,
         body: Incoming,
         mut inbound: Inbound<'_>,
-    ) -> Result<Response<ResponseBody>, Unanswered> {
+    ) -> Result<Reply<ResponseBody>, Unanswered> {
         forward::check(head)?;
         let rule = self.policy.rule_for(head);
         let place = self.handshake_place.as_ref().filter(|_| forward::is_websocket(head));
@@ -128,13 +128,13 @@ impl Gateway {
         self.upstream.send(head, body, permit, inbound).await
     }
 
-    fn deny(&self, denial: Denial, closes: bool, mut observation: Observation) -> Response<AnswerBody> {
+    fn deny(&self, denial: Denial, closes: bool, mut observation: Observation) -> Reply<AnswerBody> {
         // What comes behind a request that was not understood is not understood either. HTTP/2 ends the stream instead.
         let closes = (closes || matches!(denial, Denial::AmbiguousRequest(_) | Denial::MalformedRequest(_)))
             && observation.head().version < Version::HTTP_2;
         let response = respond::denied(&denial, self.context(&observation, closes));
         observation.conclude(Outcome::Denied(denial));
-        response.map(|body| AnswerBody::own(body, observation))
+        Reply::from(response).map(|body| AnswerBody::own(body, observation))
     }
 
     fn context<'r>(&'r self, observation: &'r Observation, closes: bool) -> respond::Context<'r> {
@@ -194,9 +194,9 @@ enum Source {
 }
 
 impl AnswerBody {
-    fn forwarded(response: Response<ResponseBody>, mut observation: Observation) -> Response<Self> {
-        observation.conclude(Outcome::Forwarded(response.status()));
-        response.map(|body| Self { source: Source::Origin(body), observation: Some(observation) })
+    fn forwarded(reply: Reply<ResponseBody>, mut observation: Observation) -> Reply<Self> {
+        observation.conclude(Outcome::Forwarded(reply.head.status));
+        reply.map(|body| Self { source: Source::Origin(body), observation: Some(observation) })
     }
 
     const fn own(body: Full<Bytes>, observation: Observation) -> Self {
@@ -210,14 +210,6 @@ impl AnswerBody {
             && let Some(observation) = &mut self.observation
         {
             observation.cut(cause(cut));
-        }
-    }
-
-    /// The fields that came with it, where its head has none.
-    pub const fn take_field_lines(&mut self) -> Option<FieldLines> {
-        match &mut self.source {
-            Source::Origin(body) => body.take_field_lines(),
-            Source::Own(_) => None,
         }
     }
 

@@ -15,7 +15,7 @@
 //! Keys go one way, with one writer for each issuer: [`issuer`] discovers and fetches them in the background, and publishes
 //! each set as an immutable snapshot that the workers read.
 //!
-//! Arrows run one way: `denial clock counter readiness deadline turn peer interim incoming chunked field_lines` ← `jose` ← `issuer` ← `token` ← `policy` ← `forward`; [`respond`] and
+//! Arrows run one way: `denial clock counter readiness deadline turn peer interim incoming chunked reply` ← `jose` ← `issuer` ← `token` ← `policy` ← `forward`; [`respond`] and
 //! [`server`] stand aside; [`gateway`] ← [`app`] ← [`command`]. `tests/rooms.rs` holds them.
 
 pub mod admin;
@@ -28,7 +28,6 @@ pub mod config;
 pub mod counter;
 pub mod deadline;
 pub mod denial;
-pub mod field_lines;
 pub mod forward;
 pub mod gateway;
 pub mod incoming;
@@ -38,6 +37,7 @@ pub mod jose;
 pub mod peer;
 pub mod policy;
 pub mod readiness;
+pub mod reply;
 pub mod respond;
 pub mod server;
 pub mod telemetry;

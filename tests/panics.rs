@@ -13,8 +13,8 @@ use claimgate::denial::Denial;
 use claimgate::incoming::Incoming;
 use claimgate::interim::Interim;
 use claimgate::peer::Peer;
+use claimgate::reply::Reply;
 use claimgate::server::{Ended, Handler, Listen, Listening, MakeHandler, Server, Settings};
-use http::Response;
 use http::request::Parts;
 use http_body_util::Full;
 use tokio::sync::oneshot;
@@ -37,13 +37,13 @@ impl Handler for Fragile {
     type Body = Full<Bytes>;
     type Tunnel = Infallible;
 
-    async fn handle(&self, head: Rc<Parts>, _: Incoming, _: &Peer, _: Option<&Interim>) -> Response<Full<Bytes>> {
+    async fn handle(&self, head: Rc<Parts>, _: Incoming, _: &Peer, _: Option<&Interim>) -> Reply<Full<Bytes>> {
         assert_ne!(head.uri.path(), "/panic", "as asked");
-        Response::new(Full::from("ok"))
+        Reply { body: Full::from("ok"), ..Reply::default() }
     }
 
-    fn refuse(&self, _: Denial, _: &Peer, _: Option<Rc<Parts>>) -> Response<Full<Bytes>> {
-        Response::default()
+    fn refuse(&self, _: Denial, _: &Peer, _: Option<Rc<Parts>>) -> Reply<Full<Bytes>> {
+        Reply::default()
     }
 }
 

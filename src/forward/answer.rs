@@ -12,7 +12,6 @@ use super::body::{Cut, Exchange};
 use super::stream::OriginIo;
 use super::{http1, http2};
 use crate::denial::Denial;
-use crate::field_lines::FieldLines;
 
 /// The body of a response, with what it comes on.
 #[derive(Debug)]
@@ -63,14 +62,6 @@ impl Answer {
     pub(super) fn detach(&mut self) {
         if let Self::Http1(Some(lease)) = self {
             lease.detach();
-        }
-    }
-
-    /// The fields of its head, where that has none.
-    pub(super) fn take_field_lines(&mut self) -> Option<FieldLines> {
-        match self {
-            Self::Http1(lease) => lease.as_mut()?.take_field_lines(),
-            Self::Http2(_) => None,
         }
     }
 

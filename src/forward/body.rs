@@ -18,7 +18,6 @@ use super::request_head::HeadWriter;
 use super::response_head::may_be_trailer;
 use super::tunnel::Tunnel;
 use crate::deadline::Deadline;
-use crate::field_lines::FieldLines;
 use crate::incoming::{Broken, Incoming};
 
 /// A request body on its way to the origin. Most requests have none, and are spared to carry all that it takes.
@@ -195,8 +194,6 @@ impl Body for RequestBody {
 #[derive(Debug)]
 pub struct ResponseBody {
     inner: Answer,
-    /// What came before it.
-    lines: Option<FieldLines>,
     exchange: Rc<Exchange>,
     idle: Option<Deadline>,
     /// When its token ends, for a stream.
@@ -237,8 +234,7 @@ impl ResponseBody {
             deadline.arm(at);
             Box::new((deadline, why))
         });
-        let lines = inner.take_field_lines();
-        let mut body = Self { inner, lines, exchange, idle: None, ends, tunnel: None, cut: None, is_told: false };
+        let mut body = Self { inner, exchange, idle: None, ends, tunnel: None, cut: None, is_told: false };
         if body.inner.is_end_stream() {
             body.complete();
         }
@@ -248,12 +244,7 @@ impl ResponseBody {
     /// Of a 101, which has none; what follows it is no HTTP.
     pub(super) const fn switched(inner: Answer, exchange: Rc<Exchange>, tunnel: Tunnel) -> Self {
         let tunnel = Some(tunnel);
-        Self { inner, lines: None, exchange, idle: None, ends: None, tunnel, cut: None, is_told: false }
-    }
-
-    /// The fields of its head, where that has none.
-    pub const fn take_field_lines(&mut self) -> Option<FieldLines> {
-        self.lines.take()
+        Self { inner, exchange, idle: None, ends: None, tunnel, cut: None, is_told: false }
     }
 
     /// What follows it, when that is no HTTP.

@@ -11,6 +11,7 @@ use super::{Inbound, Settings, response_head};
 use crate::denial::Denial;
 use crate::peer::Peer;
 use crate::policy::Permit;
+use crate::reply::Fields;
 
 /// The head that the origin would get.
 pub fn forward(settings: &Settings, head: &Parts, permit: &Permit) -> Result<Parts, Denial> {
@@ -83,22 +84,22 @@ pub fn answer(bytes: &[u8], size: usize, answers_head: bool) -> Answer {
 }
 
 fn as_fields(read: Pieces) -> Answer {
-    let Pieces { head, lines, body, trailers, is_whole, left, persists } = read;
-    let head = head.and_then(|head| response_head::filter(head).ok()).map(|head| head.into_parts().0);
+    let Pieces { mut head, body, trailers, is_whole, left, persists } = read;
+    head.take_if(|head| response_head::filter(head).is_err());
     let head = head.map(|mut head| {
-        if let Some(lines) = lines {
-            assert!(head.headers.is_empty(), "some fields are lines, some are not");
-            head.headers = fields(lines.as_bytes());
-            assert_eq!(head.headers.contains_key(header::DATE), lines.has_date);
-            assert_eq!(head.headers.contains_key(header::CONTENT_LENGTH), lines.has_length);
+        if let Fields::Lines(lines) = &head.fields {
+            let fields = fields(lines.as_bytes());
+            assert_eq!(fields.contains_key(header::DATE), lines.has_date);
+            assert_eq!(fields.contains_key(header::CONTENT_LENGTH), lines.has_length);
+            assert_eq!(fields, *head.fields.map());
         }
-        head
+        (head.status, std::mem::take(head.fields.map()))
     });
     let Some(head) = head else {
         return Answer { head: None, body: vec![], trailers: None, is_whole: false, left: 0, is_used_again: false };
     };
     let is_used_again = is_whole && persists && left == 0;
-    Answer { head: Some((head.status, head.headers)), body, trailers, is_whole, left, is_used_again }
+    Answer { head: Some(head), body, trailers, is_whole, left, is_used_again }
 }
 
 #[cfg(test)]

@@ -27,13 +27,16 @@ mod tunnel;
 mod upgrade;
 mod websocket;
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 use http_body::Body;
 use tokio::time::Instant;
 
@@ -61,6 +64,7 @@ use crate::incoming::Incoming;
 use crate::interim::Interim;
 use crate::peer::{Peer, TrustedProxies};
 use crate::policy::Permit;
+use crate::reply::{Fields, Reply};
 
 /// Where the origin is and how long it may take.
 #[derive(Clone, Debug)]
@@ -183,7 +187,7 @@ impl Upstream {
         body: Incoming,
         permit: Permit,
         inbound: Inbound<'_>,
-    ) -> Result<Response<ResponseBody>, Unanswered> {
+    ) -> Result<Reply<ResponseBody>, Unanswered> {
         if let Some(limit) = self.limits.max_size.filter(|max| body.size_hint().lower() > *max) {
             return Err(Denial::BodyTooLarge { limit }.into());
         }
@@ -196,32 +200,33 @@ impl Upstream {
         let outbound = Outbound { head, permit: &permit, inbound, asked: asked.as_deref() };
         let exchange = Rc::new(self.begin(head, &permit, &inbound));
         let body = RequestBody::new(body, &exchange, &self.head);
-        let limited = async {
-            tokio::select! {
-                biased;
-                // Boxed: a future is copied whole each time it is moved, and this one is a large part of a request's.
-                response = Box::pin(self.exchange(&outbound, &exchange, body)) => response,
-                () = exchange.deadline().elapsed() => Err(late(&exchange, &permit, &inbound)),
-            }
+        let answered = {
+            // Made where it stays: a future is copied whole each time it is moved.
+            let mut exchanging = pin!(self.exchange(&outbound, &exchange, body));
+            poll_fn(|cx| match exchanging.as_mut().poll(cx) {
+                Poll::Pending => exchange.deadline().poll_elapsed(cx).map(|()| Err(late(&exchange, &permit, &inbound))),
+                answered @ Poll::Ready(_) => answered,
+            })
+            .await
         };
-        let response = limited.await.map_err(|denial| explain(denial, &exchange, self.limits))?;
-        if asked.as_ref().is_some_and(|asked| asked.is_missed_by(&response)) {
+        let mut reply = answered.map_err(|denial| explain(denial, &exchange, self.limits))?;
+        if asked.as_ref().is_some_and(|asked| asked.is_missed_by(reply.head.status)) {
             return Err(response_head::invalid("it did not switch protocols").into());
         }
-        if let Some(asked) = asked.filter(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS) {
-            let (response, origin, received) = switch(&asked, response, &exchange, &inbound)?;
+        if let Some(asked) = asked.filter(|_| reply.head.status == StatusCode::SWITCHING_PROTOCOLS) {
+            let (origin, received) = switch(&asked, &mut reply, &exchange, &inbound)?;
             let limits = tunnel::Limits {
                 deadline: self.deadlines.deadline(),
                 idle: self.limits.idle,
                 ends: self.stream_expiry.ends_at(&permit, &inbound),
             };
             let tunnel = Tunnel::new(tunnel::Ends { origin, received, is_websocket: asked.is_websocket(), limits });
-            return Ok(response.map(|body| ResponseBody::switched(body, exchange, tunnel)));
+            return Ok(reply.map(|body| ResponseBody::switched(body, exchange, tunnel)));
         }
         exchange.answered();
-        let response = response_head::filter(response)?;
-        let ends = exchange.ends().or_else(|| self.stream_ends(&response, &permit, &inbound));
-        Ok(response.map(|body| ResponseBody::new(body, exchange, ends)))
+        response_head::filter(&mut reply.head)?;
+        let ends = exchange.ends().or_else(|| self.stream_ends(&reply, &permit, &inbound));
+        Ok(reply.map(|body| ResponseBody::new(body, exchange, ends)))
     }
 
     fn begin(&self, head: &Parts, permit: &Permit, inbound: &Inbound<'_>) -> Exchange {
@@ -234,9 +239,10 @@ impl Upstream {
     }
 
     /// A body with a length is whole in the end, however long it takes.
-    fn stream_ends<B: Body>(&self, response: &Response<B>, permit: &Permit, inbound: &Inbound<'_>) -> Option<Ends> {
-        let is_stream =
-            response.body().size_hint().exact().is_none() && response_head::is_event_stream(response.headers());
+    fn stream_ends<B: Body>(&self, reply: &Reply<B>, permit: &Permit, inbound: &Inbound<'_>) -> Option<Ends> {
+        // One of events does not come as lines.
+        let Fields::Map(headers) = &reply.head.fields else { return None };
+        let is_stream = reply.body.size_hint().exact().is_none() && response_head::is_event_stream(headers);
         let at = is_stream.then(|| self.stream_expiry.ends_at(permit, inbound)).flatten()?;
         Some(Ends { at, why: Why::TokenExpired })
     }
@@ -245,15 +251,14 @@ impl Upstream {
 /// Takes over the origin's end of a connection that has become something else.
 fn switch(
     asked: &Asked,
-    response: Response<Answer>,
+    reply: &mut Reply<Answer>,
     exchange: &Exchange,
     inbound: &Inbound<'_>,
-) -> Result<(Response<Answer>, OriginIo, Bytes), Denial> {
-    let mut response = asked.filter(response, inbound.sub_protocols)?;
-    let switched = response.body_mut().switched();
+) -> Result<(OriginIo, Bytes), Denial> {
+    asked.filter(&mut reply.head, inbound.sub_protocols)?;
+    let switched = reply.body.switched();
     exchange.deadline().disarm();
-    let (origin, received) = switched.ok_or_else(|| response_head::invalid("it closed the connection"))?;
-    Ok((response, origin, received))
+    switched.ok_or_else(|| response_head::invalid("it closed the connection"))
 }
 
 /// What took too long: the origin, or a call as a whole.

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use http::request::Parts;
-use http::{HeaderName, Method, Response, Version, header};
+use http::{HeaderName, Method, Version, header};
 use http_body::Body as _;
 
 use super::answer::{Answer, Broken};
@@ -15,6 +15,7 @@ use super::upgrade::Asked;
 use super::{Inbound, Upstream, http1};
 use crate::denial::Denial;
 use crate::policy::Permit;
+use crate::reply::Reply;
 
 /// How many times a request is sent that the origin has not acted upon, as it says itself.
 const MAX_REFUSALS: usize = 3;
@@ -51,7 +52,7 @@ impl Upstream {
         outbound: &Outbound<'_>,
         exchange: &Rc<Exchange>,
         body: RequestBody,
-    ) -> Result<Response<Answer>, Denial> {
+    ) -> Result<Reply<Answer>, Denial> {
         let mut may_repeat =
             body.is_end_stream() && matches!(outbound.head.method, Method::GET | Method::HEAD | Method::OPTIONS);
         if body.is_end_stream() {
@@ -70,12 +71,12 @@ impl Upstream {
                 Lease::Http1(mut lease) => match self.begin_http1(&mut lease, outbound, body) {
                     Ok(()) => {
                         let head = lease.head(outbound.inbound.interim).await;
-                        head.map(|head| head.map(|()| Answer::Http1(Some(lease))))
+                        head.map(|head| Reply { head, body: Answer::Http1(Some(lease)) })
                     }
                     Err(failure) => Err(*failure),
                 },
                 // Boxed: what HTTP/1.1 does not need is not carried along with it.
-                Lease::Http2(stream) => Box::pin(self.send_stream(stream, outbound, body)).await,
+                Lease::Http2(stream) => Box::pin(self.send_stream(*stream, outbound, body)).await,
             };
             match sent {
                 Ok(response) => return Ok(response),
@@ -111,10 +112,10 @@ impl Upstream {
         stream: Stream,
         outbound: &Outbound<'_>,
         body: RequestBody,
-    ) -> Result<Response<Answer>, Failure> {
+    ) -> Result<Reply<Answer>, Failure> {
         let request = self.head.request(outbound, body).map_err(Failure::denied)?;
         let response = stream.send(request, outbound.inbound.interim).await?;
-        Ok(response.map(|body| Answer::Http2(Box::new(body))))
+        Ok(Reply::from(response).map(|body| Answer::Http2(Box::new(body))))
     }
 }
 

@@ -3,29 +3,33 @@
 // Whatever arrives, no index is out of bounds here and no number too large.
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
+use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName};
-use http::{Response, StatusCode, Version};
 
 use super::hop_by_hop::{Nominated, announced_trailers, is_framing_or_routing, is_hop_by_hop};
 use super::identity::fold;
 use crate::denial::Denial;
+use crate::reply::{Fields, Head};
 
-/// The response as received, without what was for one hop.
-pub(super) fn filter<B>(mut response: Response<B>) -> Result<Response<B>, Denial> {
-    let met = check(&response)?;
+/// Leaves of the response as received what was not for one hop.
+pub(super) fn filter(head: &mut Head) -> Result<(), Denial> {
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(invalid("it switched protocols unasked"));
+    }
+    // Of lines, nothing else has passed.
+    let Fields::Map(headers) = &mut head.fields else { return Ok(()) };
+    let met = check(headers)?;
     if met.hops {
-        remove_hops(response.headers_mut());
+        remove_hops(headers);
     }
     if met.trailer {
-        filter_announced(response.headers_mut());
+        filter_announced(headers);
     }
-    if response.status() == StatusCode::NO_CONTENT {
+    if head.status == StatusCode::NO_CONTENT {
         // RFC 9110 §8.6: it has no length, not even in answer to HEAD.
-        response.headers_mut().remove(header::CONTENT_LENGTH);
+        headers.remove(header::CONTENT_LENGTH);
     }
-    // The origin's version is its own; the client's is the server's to answer in.
-    *response.version_mut() = Version::HTTP_11;
-    Ok(response)
+    Ok(())
 }
 
 /// What is to be taken out.
@@ -36,12 +40,9 @@ struct Met {
 }
 
 /// In one pass, as most responses have little to find.
-fn check<B>(response: &Response<B>) -> Result<Met, Denial> {
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(invalid("it switched protocols unasked"));
-    }
+fn check(headers: &HeaderMap) -> Result<Met, Denial> {
     let (mut lengths, mut codings, mut met) = (0_u8, 0_u8, Met::default());
-    for (name, value) in response.headers() {
+    for (name, value) in headers {
         met.trailer |= *name == header::TRAILER;
         met.hops |= is_hop_by_hop(name.as_str());
         if *name == header::CONTENT_LENGTH {

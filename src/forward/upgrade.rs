@@ -1,13 +1,14 @@
 //! `Upgrade` (RFC 9110 §7.8): what of it is passed on, and what answer to it is believed.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Response, StatusCode, Version, request};
+use http::{Method, StatusCode, Version, request};
 use hyper::ext::Protocol;
 
 use super::request_head::Fields;
 use super::response_head::{self, invalid};
 use super::websocket;
 use crate::denial::Denial;
+use crate::reply::Head;
 
 const WEBSOCKET: &str = "websocket";
 const SEC_WEBSOCKET_KEY: HeaderName = header::SEC_WEBSOCKET_KEY;
@@ -105,8 +106,8 @@ impl Asked {
     }
 
     /// Whether a response can be no answer to it. The client would take any success for the beginning (RFC 8441 §5).
-    pub(super) fn is_missed_by<B>(&self, response: &Response<B>) -> bool {
-        self.is_all() && response.status().is_success()
+    pub(super) fn is_missed_by(&self, status: StatusCode) -> bool {
+        self.is_all() && status.is_success()
     }
 
     pub(super) const fn is_websocket(&self) -> bool {
@@ -127,15 +128,10 @@ impl Asked {
         }
     }
 
-    /// What the client gets of an origin's 101, if it is what was asked for.
-    pub(super) fn filter<B>(
-        &self,
-        mut response: Response<B>,
-        sub_protocols: Option<&SubProtocols>,
-    ) -> Result<Response<B>, Denial> {
-        self.check(response.headers())?;
-        *response.version_mut() = Version::HTTP_11;
-        let headers = response.headers_mut();
+    /// Makes of an origin's 101 what the client gets, if it is what was asked for.
+    pub(super) fn filter(&self, head: &mut Head, sub_protocols: Option<&SubProtocols>) -> Result<(), Denial> {
+        let headers = head.fields.map();
+        self.check(headers)?;
         if let Some(sub_protocols) = sub_protocols {
             sub_protocols.choose(headers)?;
         }
@@ -145,12 +141,12 @@ impl Asked {
         headers.remove(header::TRAILER);
         if self.key.is_some() {
             headers.remove(header::SEC_WEBSOCKET_ACCEPT);
-            *response.status_mut() = StatusCode::OK;
+            head.status = StatusCode::OK;
         } else {
             headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
             headers.insert(header::UPGRADE, self.protocol.clone());
         }
-        Ok(response)
+        Ok(())
     }
 
     /// RFC 6455 §4.1, points 2 to 4.

@@ -28,7 +28,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Response;
 use http::request::Parts;
 use http_body::Body;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -39,10 +38,10 @@ pub use self::listening::{Listen, Listening, bind};
 pub use self::tls::{Tls, TlsFile, TlsSettings, TlsVersion, UnusableFile};
 use crate::deadline::Deadlines;
 use crate::denial::Denial;
-use crate::field_lines::FieldLines;
 use crate::incoming::Incoming;
 use crate::interim::Interim;
 use crate::peer::{Peer, TrustedProxies};
+use crate::reply::Reply;
 
 /// Where to listen, with how many threads, and how long a client may take.
 #[derive(Clone, Debug)]
@@ -86,17 +85,11 @@ pub trait Handler: 'static {
         body: Incoming,
         peer: &Peer,
         interim: Option<&Interim>,
-    ) -> impl Future<Output = Response<Self::Body>>;
+    ) -> impl Future<Output = Reply<Self::Body>>;
 
     /// Answers what never became a request; the connection then closes. Over HTTP/2 it may have a head, and only its
     /// stream ends.
-    fn refuse(&self, denial: Denial, peer: &Peer, head: Option<Rc<Parts>>) -> Response<Self::Body>;
-
-    /// The fields of an answer to HTTP/1.1 that are not in its head, but written already. Asked for once, before the answer is
-    /// sent.
-    fn take_field_lines(_: &mut Self::Body) -> Option<FieldLines> {
-        None
-    }
+    fn refuse(&self, denial: Denial, peer: &Peer, head: Option<Rc<Parts>>) -> Reply<Self::Body>;
 
     /// What goes on behind an answer of 101. Asked for once, before the answer is sent.
     fn take_tunnel(_: &mut Self::Body) -> Option<Self::Tunnel> {

@@ -7,7 +7,7 @@ use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use http::{Response, StatusCode};
+use http::StatusCode;
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::task::{JoinHandle, yield_now};
 
@@ -17,12 +17,12 @@ use super::response::{self, Asks, Head};
 use super::upload::{Length, Upload};
 use super::{Broken, Error};
 use crate::denial::Denial;
-use crate::field_lines::FieldLines;
 use crate::forward::body::{Exchange, RequestBody};
 use crate::forward::pool::{Connections, Failure};
 use crate::forward::response_head::filter_interim;
 use crate::forward::stream::OriginIo;
 use crate::interim::Interim;
+use crate::reply;
 
 /// A connection for one exchange; dropped before [`Lease::end`], the connection closes.
 #[derive(Debug)]
@@ -31,8 +31,6 @@ pub(in crate::forward) struct Lease {
     pool: Weak<Connections>,
     is_fresh: bool,
     asks: Asks,
-    /// The fields of the response, where its head has none.
-    lines: Option<FieldLines>,
     /// Whether the connection outlives the exchange.
     persists: bool,
     upload: Uploading,
@@ -73,7 +71,6 @@ impl Lease {
             pool,
             is_fresh: false,
             asks: Asks::default(),
-            lines: None,
             persists: false,
             upload: Uploading::Done,
             body: Decoder::Done,
@@ -83,10 +80,6 @@ impl Lease {
     /// What is to be sent asks for this.
     pub(in crate::forward) const fn asks(&mut self, asks: Asks) {
         self.asks = asks;
-    }
-
-    pub(in crate::forward) const fn take_field_lines(&mut self) -> Option<FieldLines> {
-        self.lines.take()
     }
 
     /// Begins to send one request, whose head is written by `write`. One without a body goes out at once, as far as the origin
@@ -105,7 +98,7 @@ impl Lease {
     }
 
     /// Waits for the head of the response, and sends the rest of the request meanwhile.
-    pub(in crate::forward) async fn head(&mut self, client: Option<&Interim>) -> Result<Response<()>, Failure> {
+    pub(in crate::forward) async fn head(&mut self, client: Option<&Interim>) -> Result<reply::Head, Failure> {
         let answered = poll_fn(|cx| self.poll_head(cx, client)).await;
         self.connection.give_back();
         answered.map_err(|error| self.failure(error, None))
@@ -165,7 +158,7 @@ impl Lease {
     }
 
     /// Reads the head of the response, and tells the client of those before it.
-    fn poll_head(&mut self, cx: &mut Context<'_>, client: Option<&Interim>) -> Poll<Result<Response<()>, Broken>> {
+    fn poll_head(&mut self, cx: &mut Context<'_>, client: Option<&Interim>) -> Poll<Result<reply::Head, Broken>> {
         self.poll_upload(cx)?;
         let count = ready!(self.connection.poll_fill(cx)).map_err(Error::Io)?;
         if count == 0 {
@@ -175,8 +168,7 @@ impl Lease {
         if let Some(head) = self.connection.held(|held| read_head(held, count, self.asks, client))? {
             self.persists = head.persists;
             self.body = head.framing.into();
-            self.lines = head.lines;
-            return Poll::Ready(Ok(head.response));
+            return Poll::Ready(Ok(head.reply));
         }
         // An origin that sends interim responses without end holds up nobody else: not before the runtime has looked at all
         // sockets is it this task's turn again.
@@ -295,11 +287,11 @@ pub(super) fn read_head(
         let parsed = if may_be_head { response::parse(buffer, asks)? } else { None };
         let Some((length, head)) = parsed.filter(|(length, _)| *length <= MAX_READ) else { break };
         buffer.advance(length);
-        if !is_interim(head.response.status()) {
+        if !is_interim(head.reply.status) {
             return Ok(Some(head));
         }
         if let Some(client) = client {
-            tell(head.response, client);
+            tell(head.reply, client);
         }
     }
     if buffer.len() >= MAX_READ { Err(Error::Malformed("a head larger than 72 KiB")) } else { Ok(None) }
@@ -310,11 +302,11 @@ fn is_interim(status: StatusCode) -> bool {
 }
 
 /// Passes on an interim response (RFC 9110 §15.2), but what was asked for here.
-fn tell(response: Response<()>, client: &Interim) {
-    let (mut head, ()) = response.into_parts();
+fn tell(mut head: reply::Head, client: &Interim) {
     if head.status != StatusCode::CONTINUE {
-        filter_interim(&mut head.headers);
-        client.push(head.status, &head.headers);
+        let fields = head.fields.map();
+        filter_interim(fields);
+        client.push(head.status, fields);
     }
 }
 
@@ -331,7 +323,7 @@ mod tests {
             buffer.extend_from_slice(piece);
             match read_head(&mut buffer, piece.len(), Asks::default(), Some(&client)) {
                 Ok(None) => continue,
-                Ok(Some(head)) => status = Some(head.response.status().as_u16()),
+                Ok(Some(head)) => status = Some(head.reply.status.as_u16()),
                 Err(_) => {}
             }
             break;

@@ -7,8 +7,8 @@ use http::StatusCode;
 use memchr::Memchr;
 
 use super::response::{MAX_FIELDS, Said, has_no_body};
-use crate::field_lines::{FieldLines, is_tchar};
 use crate::forward::response_head::{is_event_stream_type, is_plain_number};
+use crate::reply::{FieldLines, is_tchar};
 
 /// A head whose fields pass.
 pub(super) struct Plain<'h> {

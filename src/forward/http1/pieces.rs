@@ -1,18 +1,17 @@
 //! An answer as it comes in pieces, without a connection; for `fuzz/` alone, and tests.
 
 use bytes::BytesMut;
-use http::{HeaderMap, Response};
+use http::HeaderMap;
 
 use super::decode::Decoder;
 use super::lease::read_head;
 use super::response::Asks;
-use crate::field_lines::FieldLines;
+use crate::reply;
 
 /// What is read of an answer.
 #[derive(Debug, Default)]
 pub(in crate::forward) struct Pieces {
-    pub(in crate::forward) head: Option<Response<()>>,
-    pub(in crate::forward) lines: Option<FieldLines>,
+    pub(in crate::forward) head: Option<reply::Head>,
     pub(in crate::forward) body: Vec<u8>,
     pub(in crate::forward) trailers: Option<HeaderMap>,
     /// It has come to its end, if that of the connection is one.
@@ -33,7 +32,7 @@ impl Pieces {
                 match read_head(&mut buffer, piece.len(), asks, None) {
                     Ok(Some(head)) => {
                         (read.persists, decoder) = (head.persists, head.framing.into());
-                        (read.head, read.lines) = (Some(head.response), head.lines);
+                        read.head = Some(head.reply);
                     }
                     Ok(None) => continue,
                     Err(_) => return read,

@@ -6,12 +6,12 @@
 use std::mem::MaybeUninit;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 use httparse::Header;
 use hyper::ext::ReasonPhrase;
 
 use super::{Error, lines};
-use crate::field_lines::FieldLines;
+use crate::reply::{self, Fields};
 
 /// As many as of a request.
 pub(super) const MAX_FIELDS: usize = 100;
@@ -28,9 +28,8 @@ pub(in crate::forward) struct Asks {
 /// The head of one response.
 #[derive(Debug)]
 pub(super) struct Head {
-    pub(super) response: Response<()>,
-    /// Its fields, where it has none itself.
-    pub(super) lines: Option<FieldLines>,
+    /// What of it passes.
+    pub(super) reply: reply::Head,
     /// How its body ends.
     pub(super) framing: Framing,
     /// Whether the connection may be used again after it.
@@ -52,8 +51,8 @@ pub(super) fn parse(bytes: &[u8], asks: Asks) -> Result<Option<(usize, Head)>, E
         && let Some(plain) = lines::read(bytes)
     {
         let lines::Plain { status, phrase, fields, said, length } = plain;
-        let response = response(status, Version::HTTP_11, phrase)?;
-        return Ok(Some((length, said.head(response, Some(fields), asks)?)));
+        let reply = reply::Head { fields: Fields::Lines(fields), ..head(status, phrase)? };
+        return Ok(Some((length, said.head(reply, Version::HTTP_11, asks)?)));
     }
     let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut parsed = httparse::Response::new(&mut []);
@@ -64,22 +63,20 @@ pub(super) fn parse(bytes: &[u8], asks: Asks) -> Result<Option<(usize, Head)>, E
     let version = if parsed.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
     let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok());
     let status = status.ok_or(Error::Malformed("its status is no number from 100 to 999"))?;
-    let mut response = response(status, version, parsed.reason.unwrap_or_default().as_bytes())?;
-    let said = add_fields(response.headers_mut(), parsed.headers, bytes.get(..length).unwrap_or_default())?;
-    Ok(Some((length, said.head(response, None, asks)?)))
+    let mut reply = head(status, parsed.reason.unwrap_or_default().as_bytes())?;
+    let said = add_fields(reply.fields.map(), parsed.headers, bytes.get(..length).unwrap_or_default())?;
+    Ok(Some((length, said.head(reply, version, asks)?)))
 }
 
 /// Without its fields yet.
-fn response(status: StatusCode, version: Version, phrase: &[u8]) -> Result<Response<()>, Error> {
-    let mut response = Response::new(());
-    *response.status_mut() = status;
-    *response.version_mut() = version;
+fn head(status: StatusCode, phrase: &[u8]) -> Result<reply::Head, Error> {
+    let mut head = reply::Head { status, ..reply::Head::default() };
     if !phrase.is_empty() && status.canonical_reason().map(str::as_bytes) != Some(phrase) {
         // The server writes it as it came.
         let phrase = ReasonPhrase::try_from(phrase).map_err(|_| Error::Malformed("its reason phrase"))?;
-        response.extensions_mut().insert(phrase);
+        head.extensions.insert(phrase);
     }
-    Ok(response)
+    Ok(head)
 }
 
 /// Makes a map of them; `bytes` are those of the head.
@@ -160,11 +157,11 @@ impl<'h> Said<'h> {
     }
 
     /// With fields that said this.
-    fn head(&self, response: Response<()>, lines: Option<FieldLines>, asks: Asks) -> Result<Head, Error> {
-        let (status, version) = (response.status(), response.version());
+    fn head(&self, reply: reply::Head, version: Version, asks: Asks) -> Result<Head, Error> {
+        let status = reply.status;
         let framing = self.framing(status, version, asks.head_alone)?;
         let persists = framing != Framing::Close && self.persists(version) && !self.is_odd(status);
-        Ok(Head { response, lines, framing, persists })
+        Ok(Head { reply, framing, persists })
     }
 
     /// What contradicts itself is refused with its reason by whoever looks at the whole head; until then no byte of a body
@@ -273,12 +270,13 @@ mod tests {
     fn fields_and_the_reason_are_what_came() {
         let text =
             "HTTP/1.1 200 Fine by me\r\nA: 1\r\nSet-Cookie: a=1\r\nx:\r\nB: \u{e9}t\u{e9}  \r\nset-cookie: b=2\r\n\r\n";
-        let (_, Head { response, .. }) = parse(text.as_bytes(), Asks::default()).unwrap().unwrap();
-        let all = |name| response.headers().get_all(name).iter().map(HeaderValue::as_bytes).collect::<Vec<_>>();
+        let (_, Head { mut reply, .. }) = parse(text.as_bytes(), Asks::default()).unwrap().unwrap();
+        let map = reply.fields.map();
+        let all = |name| map.get_all(name).iter().map(HeaderValue::as_bytes).collect::<Vec<_>>();
         assert_eq!(all("set-cookie"), [b"a=1", b"b=2"]);
         assert_eq!((all("a"), all("x"), all("b")), (vec![&b"1"[..]], vec![&b""[..]], vec!["\u{e9}t\u{e9}".as_bytes()]));
-        assert_eq!(response.extensions().get::<ReasonPhrase>().unwrap().as_bytes(), b"Fine by me");
-        let (_, Head { response, .. }) = parse(b"HTTP/1.1 404 Not Found\r\n\r\n", Asks::default()).unwrap().unwrap();
-        assert!(response.extensions().get::<ReasonPhrase>().is_none());
+        assert_eq!(reply.extensions.get::<ReasonPhrase>().unwrap().as_bytes(), b"Fine by me");
+        let (_, Head { reply, .. }) = parse(b"HTTP/1.1 404 Not Found\r\n\r\n", Asks::default()).unwrap().unwrap();
+        assert!(reply.extensions.get::<ReasonPhrase>().is_none());
     }
 }

@@ -80,7 +80,7 @@ fn share(pool: &Rc<Connections>, opened: Result<Opened, Denial>, waiting: Vec<on
             for (index, sender) in waiting.take_while(|_| connection.has_room()).enumerate() {
                 pool.counters.reused.add(u64::from(index > 0));
                 let stream = Stream::new(Rc::clone(&connection), Rc::downgrade(pool));
-                drop(sender.send(Ok(Lease::Http2(stream))));
+                drop(sender.send(Ok(Lease::Http2(stream.into()))));
             }
             pool.offer(&connection);
             pool.released(&connection);

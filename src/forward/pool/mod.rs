@@ -77,7 +77,7 @@ pub(super) enum Lease {
     /// A whole connection.
     Http1(http1::Lease),
     /// One stream of many.
-    Http2(Stream),
+    Http2(Box<Stream>),
 }
 
 /// What was opened.
@@ -226,14 +226,14 @@ impl Connections {
         self.counters.reused.add(1);
         match ready {
             Ready::Http1(connection) => Lease::Http1(http1::Lease::again(connection, Rc::downgrade(self))),
-            Ready::Http2(stream) => Lease::Http2(stream),
+            Ready::Http2(stream) => Lease::Http2(stream.into()),
         }
     }
 
     fn first(self: &Rc<Self>, opened: Opened) -> Lease {
         match opened {
             Opened::Http1(connection) => Lease::Http1(http1::Lease::fresh(connection, Rc::downgrade(self))),
-            Opened::Http2(connection) => Lease::Http2(Stream::new(connection, Rc::downgrade(self))),
+            Opened::Http2(connection) => Lease::Http2(Stream::new(connection, Rc::downgrade(self)).into()),
         }
     }
 

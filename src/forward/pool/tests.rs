@@ -64,7 +64,7 @@ impl UsedOnce {
         assert!(lease.begin(post, RequestBody::empty()).is_ok());
         answer(&mut origin);
         let sent = lease.head(None).await;
-        assert_eq!(sent.map(|response| response.status().as_u16()).map_err(|failure| failure.error).ok(), Some(204));
+        assert_eq!(sent.map(|response| response.status.as_u16()).map_err(|failure| failure.error).ok(), Some(204));
         lease.end(&exchange);
         Self { pool, origin, exchange }
     }

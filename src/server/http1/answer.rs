@@ -7,11 +7,10 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
 use http::header::{self, HeaderMap, HeaderName};
-use http::response::Parts;
 use http_body::{Body, Frame};
 
 use super::head::{self, Asked, Coding, Written};
-use crate::field_lines::FieldLines;
+use crate::reply::Head;
 use crate::server::io::Connection;
 
 /// A frame of so many bytes and less is put together with what is around it: the kernel takes one piece faster.
@@ -25,8 +24,7 @@ pub(super) type Broken = Box<dyn Error + Send + Sync>;
 pin_project_lite::pin_project! {
     /// An answer: its head, then its body as it comes.
     pub(super) struct Answer<'h, B> {
-        head: &'h Parts,
-        lines: Option<FieldLines>,
+        head: &'h Head,
         asked: Asked,
         #[pin]
         body: B,
@@ -40,8 +38,8 @@ impl<'h, B> Answer<'h, B>
 where
     B: Body<Data = Bytes, Error: Into<Broken>>,
 {
-    pub(super) fn new(head: &'h Parts, lines: Option<FieldLines>, body: B, asked: Asked) -> Self {
-        Self { head, lines, asked, body, written: None, rest: Pieces::default(), end: None }
+    pub(super) fn new(head: &'h Head, body: B, asked: Asked) -> Self {
+        Self { head, asked, body, written: None, rest: Pieces::default(), end: None }
     }
 
     /// Writes on; whether another request may follow, once everything is written.
@@ -66,9 +64,7 @@ where
             let mut buffer = connection.gathered();
             let written = this.written.get_or_insert_with(|| {
                 let length = this.body.size_hint().exact();
-                let lines = this.lines.take();
-                let written =
-                    head::write(&mut buffer, this.head, lines.as_ref(), length, *this.asked, connection.date());
+                let written = head::write(&mut buffer, this.head, length, *this.asked, connection.date());
                 connection.answer(written.coding == Coding::Close);
                 written
             });

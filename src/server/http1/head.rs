@@ -2,11 +2,10 @@
 
 use std::io::Write as _;
 
-use http::response::Parts;
-use http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use hyper::ext::ReasonPhrase;
 
-use crate::field_lines::FieldLines;
+use crate::reply::{self, Fields};
 use crate::server::io::Date;
 use crate::server::wire::Head;
 
@@ -71,29 +70,24 @@ struct Said<'h> {
     closes: bool,
     has_date: bool,
     length: Option<&'h HeaderValue>,
+    /// Those that were announced, if the client takes any.
+    trailers: Vec<HeaderName>,
 }
 
-/// Writes the head of an answer whose body has this length, where that is known. Of fields that are `lines` already, its
-/// map has none.
-pub(super) fn write(
-    to: &mut Vec<u8>,
-    head: &Parts,
-    lines: Option<&FieldLines>,
-    length: Option<u64>,
-    asked: Asked,
-    date: &Date,
-) -> Written {
+/// Writes the head of an answer whose body has this length, where that is known.
+pub(super) fn write(to: &mut Vec<u8>, head: &reply::Head, length: Option<u64>, asked: Asked, date: &Date) -> Written {
     write_status(to, head, asked);
-    let Said { closes, has_date, length: announced } = match lines {
-        Some(lines) => {
+    let (said, is_framed) = match &head.fields {
+        Fields::Lines(lines) => {
             to.extend_from_slice(lines.as_bytes());
-            Said { has_date: lines.has_date, ..Said::default() }
+            (Said { has_date: lines.has_date, ..Said::default() }, lines.has_length)
         }
-        None => write_fields(to, head, asked),
+        Fields::Map(headers) => (write_fields(to, headers, asked), false),
     };
-    let coding = match length.filter(|_| lines.is_some_and(|lines| lines.has_length)) {
+    let Said { closes, has_date, length: announced, trailers } = said;
+    let coding = match length.filter(|_| is_framed) {
         Some(length) => Coding::Length(length),
-        None => write_length(to, head, length, announced, asked),
+        None => write_length(to, head.status, length, announced, trailers, asked),
     };
     let persists = asked.persists && !closes && coding != Coding::Close;
     if !persists && !closes && !asked.is_http_10() && head.status != StatusCode::SWITCHING_PROTOCOLS {
@@ -108,9 +102,9 @@ pub(super) fn write(
     Written { coding, persists }
 }
 
-fn write_fields<'h>(to: &mut Vec<u8>, head: &'h Parts, asked: Asked) -> Said<'h> {
+fn write_fields<'h>(to: &mut Vec<u8>, headers: &'h HeaderMap, asked: Asked) -> Said<'h> {
     let mut said = Said::default();
-    for (name, value) in &head.headers {
+    for (name, value) in headers {
         match *name {
             // Told behind them, if at all.
             header::TRANSFER_ENCODING => continue,
@@ -119,6 +113,7 @@ fn write_fields<'h>(to: &mut Vec<u8>, head: &'h Parts, asked: Asked) -> Said<'h>
                 continue;
             }
             header::TRAILER if asked.is_http_10() => continue,
+            header::TRAILER if asked.takes_trailers => said.trailers.extend(names(value)),
             header::CONNECTION => said.closes |= value.as_bytes().eq_ignore_ascii_case(b"close"),
             header::DATE => said.has_date = true,
             _ => {}
@@ -128,7 +123,7 @@ fn write_fields<'h>(to: &mut Vec<u8>, head: &'h Parts, asked: Asked) -> Said<'h>
     said
 }
 
-fn write_status(to: &mut Vec<u8>, head: &Parts, asked: Asked) {
+fn write_status(to: &mut Vec<u8>, head: &reply::Head, asked: Asked) {
     to.extend_from_slice(if asked.is_http_10() { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
     to.extend_from_slice(head.status.as_str().as_bytes());
     to.push(b' ');
@@ -148,17 +143,18 @@ pub(super) fn add(to: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
 /// Tells how the body ends, and how it will. `announced` is what the origin says of its length.
 fn write_length(
     to: &mut Vec<u8>,
-    head: &Parts,
+    status: StatusCode,
     length: Option<u64>,
     announced: Option<&HeaderValue>,
+    trailers: Vec<HeaderName>,
     asked: Asked,
 ) -> Coding {
-    let has_none = head.status.is_informational() || head.status == StatusCode::NO_CONTENT;
+    let has_none = status.is_informational() || status == StatusCode::NO_CONTENT;
     if has_none {
         return Coding::Length(0);
     }
     // What there would be (RFC 9110 §8.6); nothing of it is sent.
-    if asked.is_head || head.status == StatusCode::NOT_MODIFIED {
+    if asked.is_head || status == StatusCode::NOT_MODIFIED {
         match (announced, length) {
             (Some(announced), _) => add(to, &header::CONTENT_LENGTH, announced.as_bytes()),
             (None, Some(length @ 1..)) if asked.is_head => add_length(to, length),
@@ -180,7 +176,7 @@ fn write_length(
         (None, _) if asked.is_http_10() => Coding::Close,
         (None, _) => {
             to.extend_from_slice(b"transfer-encoding: chunked\r\n");
-            Coding::Chunked(trailers(head, asked))
+            Coding::Chunked(trailers)
         }
     }
 }
@@ -190,11 +186,6 @@ fn add_length(to: &mut Vec<u8>, length: u64) {
     let _ = write!(to, "content-length: {length}\r\n");
 }
 
-/// Those that were announced, if the client takes any.
-fn trailers(head: &Parts, asked: Asked) -> Vec<HeaderName> {
-    if !asked.takes_trailers {
-        return Vec::new();
-    }
-    let fields = head.headers.get_all(header::TRAILER).iter().filter_map(|field| field.to_str().ok());
-    fields.flat_map(|field| field.split(',')).filter_map(|name| name.trim().parse().ok()).collect()
+fn names(list: &HeaderValue) -> impl Iterator<Item = HeaderName> {
+    list.to_str().unwrap_or_default().split(',').filter_map(|name| name.trim().parse().ok())
 }

@@ -12,7 +12,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use http::{Response, StatusCode, Version};
+use http::{StatusCode, Version};
 
 use self::answer::Answer;
 use self::head::Asked;
@@ -25,6 +25,7 @@ use super::worker::Worker;
 use crate::denial::Denial;
 use crate::incoming::Incoming;
 use crate::peer::Peer;
+use crate::reply::Reply;
 
 /// Why a connection has nothing more to say in HTTP.
 pub(super) enum Pause<T> {
@@ -97,24 +98,23 @@ impl<H: Handler> Speaking<'_, H> {
     async fn exchange(&self, head: Arrived, spare: &mut Spare) -> Next<H::Tunnel> {
         let Self { connection, worker, .. } = self;
         connection.begin(head.as_ref().map_err(drop));
-        let (asked, used, response) = match head {
+        let (asked, used, reply) = match head {
             Ok(head) => {
                 let asked = Asked::of(&head);
                 let used = Rc::clone(&head.parts);
-                let Some(response) = self.handle(head).await else { return Next::End };
-                (asked, Some(used), response)
+                let Some(reply) = self.handle(head).await else { return Next::End };
+                (asked, Some(used), reply)
             }
             Err(denial) => (Asked::nothing(), None, worker.handler.refuse(denial, self.peer, None)),
         };
-        let (head, mut body) = response.into_parts();
+        let Reply { head, mut body } = reply;
         let tunnel = (head.status == StatusCode::SWITCHING_PROTOCOLS).then(|| H::take_tunnel(&mut body)).flatten();
         if tunnel.is_some() {
             connection.switch();
         }
         let asked = if worker.drain.stage() == Stage::Serve { asked } else { asked.for_the_last_time() };
         let goes_on = {
-            let lines = H::take_field_lines(&mut body);
-            let mut answer = pin!(Answer::new(&head, lines, body, asked));
+            let mut answer = pin!(Answer::new(&head, body, asked));
             let written = poll_fn(|cx| match answer.as_mut().poll(cx, connection) {
                 Poll::Pending => self.poll_over(cx).map(|()| None),
                 Poll::Ready(written) => Poll::Ready(Some(written)),
@@ -142,7 +142,7 @@ impl<H: Handler> Speaking<'_, H> {
     }
 
     /// What the handler makes of it; `None` when nobody is there to be answered.
-    async fn handle(&self, head: Head) -> Option<Response<H::Body>> {
+    async fn handle(&self, head: Head) -> Option<Reply<H::Body>> {
         let (connection, handler) = (self.connection, &self.worker.handler);
         // HTTP/1.0 knows no interim responses (RFC 9110 §15.2).
         let interim = (head.parts.version > Version::HTTP_10).then(|| connection.interim());

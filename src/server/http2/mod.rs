@@ -134,7 +134,7 @@ async fn answer<H: Handler>(
 ) -> Result<Response<Tracked<H::Body>>, Infallible> {
     let upgrade = tunnel::take_upgrade(&mut request);
     let is_head = request.method() == Method::HEAD;
-    let mut response = match request::normalise(&mut request) {
+    let mut reply = match request::normalise(&mut request) {
         Ok(()) => {
             let (head, body) = request.into_parts();
             worker.handler.handle(Rc::new(head), body.into(), &peer, None).await
@@ -142,11 +142,11 @@ async fn answer<H: Handler>(
         Err(denial) => worker.handler.refuse(denial, &peer, Some(Rc::new(request.into_parts().0))),
     };
     if let Some(upgrade) = upgrade
-        && let Some(tunnel) = H::take_tunnel(response.body_mut())
+        && let Some(tunnel) = H::take_tunnel(&mut reply.body)
     {
         streams.spawn(tunnel::serve::<H>(tunnel, upgrade, Rc::clone(&worker.drain), exchange.another()));
     }
-    Ok(response.map(|body| exchange.track(body, is_head)))
+    Ok(reply.map(|body| exchange.track(body, is_head)).into())
 }
 
 #[cfg(test)]

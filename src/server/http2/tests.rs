@@ -13,6 +13,7 @@ use crate::deadline::Deadlines;
 use crate::denial::Denial;
 use crate::incoming::Incoming;
 use crate::interim::Interim;
+use crate::reply::Reply;
 use crate::server::io::Limits;
 use crate::server::stream::{Socket, Stream};
 
@@ -28,12 +29,12 @@ impl Handler for Busy {
     type Body = Full<Bytes>;
     type Tunnel = Infallible;
 
-    async fn handle(&self, _: Rc<Parts>, _: Incoming, _: &Peer, _: Option<&Interim>) -> Response<Full<Bytes>> {
+    async fn handle(&self, _: Rc<Parts>, _: Incoming, _: &Peer, _: Option<&Interim>) -> Reply<Full<Bytes>> {
         std::future::pending().await
     }
 
-    fn refuse(&self, _: Denial, _: &Peer, _: Option<Rc<Parts>>) -> Response<Full<Bytes>> {
-        Response::default()
+    fn refuse(&self, _: Denial, _: &Peer, _: Option<Rc<Parts>>) -> Reply<Full<Bytes>> {
+        Reply::default()
     }
 }
 

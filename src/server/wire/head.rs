@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue, Method, Uri, Version, header};
 
 use super::spare::Spare;
 use crate::denial::Denial;
-use crate::field_lines::is_tchar;
+use crate::reply::is_tchar;
 
 /// The most bytes of a request target.
 pub(in crate::server) const MAX_TARGET: usize = 16 * 1024;
