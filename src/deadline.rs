@@ -48,18 +48,17 @@ pub struct Deadline {
 /// The clock as it was at the last tick of the kernel, up to 10 ms ago. However long a worker is busy, it goes on.
 #[derive(Clone, Copy, Debug)]
 struct Ticks {
-    /// What both clocks said at one time.
-    start: (Instant, Duration),
+    /// When it began to count.
+    origin: Instant,
 }
 
 impl Ticks {
     fn start() -> Option<Self> {
-        Some(Self { start: (Instant::now(), Self::read()?) })
+        Some(Self { origin: Instant::now().checked_sub(Self::read()?)? })
     }
 
     fn now(self) -> Option<Instant> {
-        let (start, ticks) = self.start;
-        Some(start + Self::read()?.saturating_sub(ticks))
+        Some(self.origin + Self::read()?)
     }
 
     fn read() -> Option<Duration> {

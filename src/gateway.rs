@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::clock::Clock;
 use crate::denial::Denial;
 use crate::forward::{
-    self, Direction, Inbound, ResponseBody, ResponseCut, SubProtocols, TunnelEnd, Unanswered, Upstream,
+    self, Direction, Inbound, Names, ResponseBody, ResponseCut, SubProtocols, TunnelEnd, Unanswered, Upstream,
 };
 use crate::incoming::Incoming;
 use crate::interim::Interim;
@@ -75,7 +75,8 @@ impl Gateway {
         let request_id = observation.request_id();
         let is_grpc = respond::is_grpc(observation.head());
         let since = observation.since().into();
-        let inbound = Inbound { peer, request_id, interim, is_grpc, since, now: None, sub_protocols: None };
+        let inbound =
+            Inbound { peer, names: Names::Any, request_id, interim, is_grpc, since, now: None, sub_protocols: None };
         match self.pass(observation.head(), body, inbound).await {
             Ok(reply) => AnswerBody::forwarded(reply, observation),
             Err(Unanswered::Denied(denial)) => self.deny(denial, closes, observation),
@@ -107,7 +108,7 @@ impl Gateway {
         body: Incoming,
         mut inbound: Inbound<'_>,
     ) -> Result<Reply<ResponseBody>, Unanswered> {
-        forward::check(head)?;
+        inbound.names = forward::check(head)?;
         let rule = self.policy.rule_for(head);
         let place = self.handshake_place.as_ref().filter(|_| forward::is_websocket(head));
         let handshake = place.map(|place| Handshake::read(&head.headers, place));

@@ -15,9 +15,10 @@ use crate::reply::Fields;
 
 /// The head that the origin would get.
 pub fn forward(settings: &Settings, head: &Parts, permit: &Permit) -> Result<Parts, Denial> {
-    check(head)?;
+    let names = check(head)?;
     let inbound = Inbound {
         peer: &Peer::new(Some([192, 0, 2, 1].into())),
+        names,
         request_id: &HeaderValue::from_static("id"),
         interim: None,
         sub_protocols: None,

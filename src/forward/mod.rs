@@ -51,7 +51,7 @@ pub use self::places::{Places, Usage};
 use self::pool::Pool;
 pub use self::pool::PoolCounters;
 use self::request_head::HeadWriter;
-pub use self::request_head::check;
+pub use self::request_head::{Names, check};
 use self::stream::OriginIo;
 pub use self::tls::{ClientIdentity, Tls, UnusableIdentity};
 pub use self::tunnel::{Direction, Tunnel, TunnelEnd};
@@ -117,6 +117,8 @@ pub enum ForwardToken {
 pub struct Inbound<'r> {
     /// Who sent it.
     pub peer: &'r Peer,
+    /// As [`check`] found them.
+    pub names: Names,
     /// Its `X-Request-Id`.
     pub request_id: &'r HeaderValue,
     /// Where it is told of interim responses, if it can be.

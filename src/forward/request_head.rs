@@ -28,21 +28,35 @@ static HTTP: HeaderValue = HeaderValue::from_static("http");
 static HTTPS: HeaderValue = HeaderValue::from_static("https");
 const NO_PATH: Denial = Denial::MalformedRequest(Cow::Borrowed("no path in the request target"));
 
+/// How the names of a request's fields are written.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Names {
+    /// As an origin may read them: nobody need fold them once more.
+    Folded,
+    /// Nobody has looked, or one is not.
+    #[default]
+    Any,
+}
+
 /// Refuses a request that is not proxied for anybody, or that the origin could read differently.
-pub fn check(head: &request::Parts) -> Result<(), Denial> {
+pub fn check(head: &request::Parts) -> Result<Names, Denial> {
     if matches!(head.method, Method::CONNECT | Method::TRACE) {
         return Err(Denial::MethodRefused);
     }
-    let mut has_expectation = false;
+    let (mut has_expectation, mut names) = (false, Names::Folded);
     for name in head.headers.keys() {
-        if let Cow::Owned(folded) = fold(name.as_str())
-            && is_framing_or_routing(&folded)
-        {
-            return Err(Denial::AmbiguousRequest(format!("{name} can be read as {folded}").into()));
+        if let Cow::Owned(folded) = fold(name.as_str()) {
+            names = Names::Any;
+            if is_framing_or_routing(&folded) {
+                return Err(Denial::AmbiguousRequest(format!("{name} can be read as {folded}").into()));
+            }
         }
         has_expectation |= *name == header::EXPECT;
     }
-    if has_expectation { check_expectation(&head.headers) } else { Ok(()) }
+    if has_expectation {
+        check_expectation(&head.headers)?;
+    }
+    Ok(names)
 }
 
 /// `100-continue`, once, is the only one there is (RFC 9110 §10.1.1).
@@ -193,7 +207,10 @@ impl HeadWriter {
         let nominated = Nominated::by(from);
         let mut seen = Seen::default();
         for (name, value) in from {
-            let folded = fold(name.as_str());
+            let folded = match inbound.names {
+                Names::Folded => Cow::Borrowed(name.as_str()),
+                Names::Any => fold(name.as_str()),
+            };
             if nominated.contain(name.as_str()) || self.identity.contain(&folded) || outbound.replaces(name) {
                 continue;
             }
