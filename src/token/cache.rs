@@ -2,8 +2,8 @@
 //!
 //! A token is recognised by a tag: AES-GCM's authentication of its whole text (NIST SP 800-38D), under a random key that
 //! never leaves the process. Two texts have one tag with a probability of at most 2^-117 (the polynomial hash of 16 KiB in
-//! a field of 2^128), and nobody can look for such a pair without ever seeing a tag. So no text of a token is kept, and a
-//! look-up touches sixteen bytes of each.
+//! a field of 2^128), and nobody can look for such a pair without ever seeing a tag. So no text of a token need be kept, and
+//! a look-up touches sixteen bytes of each. Only a few that come again and again are ([`super::recent`]).
 //!
 //! Both caches are one worker's own, bounded in bytes, and keep what is asked for often: a flood of new tokens does not
 //! push the others out. They hold identities, never a decision about a request.
@@ -18,6 +18,7 @@ use quick_cache::unsync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use zeroize::Zeroizing;
 
+use super::recent::RecentTexts;
 use super::verifier::AccessToken;
 use crate::clock::NumericDate;
 use crate::counter::Counter;
@@ -25,6 +26,8 @@ use crate::denial::Denial;
 
 /// The part of the bytes that refused tokens may take.
 const REFUSED_SHARE: u64 = 16;
+/// The part that texts of tokens may take.
+const RECENT_SHARE: u64 = 64;
 /// How long a refusal is remembered: long enough for a client that tries again at once, and again.
 const REFUSED_FOR: Duration = Duration::from_secs(10);
 /// What an entry takes beside what is counted, in bytes: the tag, the tables, the allocator's share. Measured, as the
@@ -38,6 +41,7 @@ const TRACE_SIZE: u64 = 48;
 /// The tokens that one worker has seen.
 pub(super) struct TokenCache {
     key: LessSafeKey,
+    recent: RecentTexts,
     accepted: RefCell<Cache<Tag, AccessToken, Size>>,
     refused: RefCell<Cache<Tag, Refusal, Size>>,
     pub(super) counters: Arc<CacheCounters>,
@@ -61,7 +65,7 @@ pub struct CacheCounters {
 
 /// What a token is recognised by.
 #[derive(Clone, Copy, Eq, Hash, PartialEq)]
-pub(super) struct Tag([u8; 16]);
+pub(super) struct Tag(pub(super) [u8; 16]);
 
 /// A refusal that asking again cannot change soon.
 #[derive(Clone, Debug)]
@@ -79,11 +83,13 @@ impl TokenCache {
     /// A cache of at most so many bytes; `None` for none at all.
     pub(super) fn new(max_size: u64) -> Option<Self> {
         let refused = max_size / REFUSED_SHARE;
+        let recent = RecentTexts::new(max_size / RECENT_SHARE);
         // Without randomness nothing is remembered, and each token is verified.
         let key = Some(max_size).filter(|size| *size > 0).and_then(|_| random_key())?;
         Some(Self {
             key,
-            accepted: RefCell::new(cache(max_size.saturating_sub(refused))?),
+            accepted: RefCell::new(cache(max_size.saturating_sub(refused).saturating_sub(recent.max_size()))?),
+            recent,
             refused: RefCell::new(cache(refused)?),
             counters: Arc::default(),
         })
@@ -91,6 +97,10 @@ impl TokenCache {
 
     /// What this token is recognised by, in this cache.
     pub(super) fn tag(&self, token: &[u8]) -> Option<Tag> {
+        self.recent.tag(token, || self.authenticate(token))
+    }
+
+    fn authenticate(&self, token: &[u8]) -> Option<Tag> {
         // One nonce for all is what makes one tag of one text. It would give away the key to somebody who sees tags.
         let nonce = Nonce::assume_unique_for_key([0; NONCE_LEN]);
         let tag = self.key.seal_in_place_separate_tag(nonce, Aad::from(token), &mut []).ok()?;

@@ -8,6 +8,7 @@ pub mod claims;
 pub mod claims_headers;
 pub mod credentials;
 pub mod handshake;
+mod recent;
 mod verifier;
 
 pub use self::cache::CacheCounters;
