@@ -2,6 +2,7 @@
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
+use hyper::ext::ReasonPhrase;
 use tokio::time::Instant;
 
 use super::http1::{Asks, Pieces};
@@ -60,8 +61,8 @@ fn fields(lines: &[u8]) -> HeaderMap {
 /// What is believed of an origin's answer.
 #[derive(Debug, Eq, PartialEq)]
 pub struct Answer {
-    /// Status and fields as the client would get them; `None`: it gets a 502.
-    pub head: Option<(StatusCode, HeaderMap)>,
+    /// Status, fields and an unusual reason phrase as the client would get them; `None`: it gets a 502.
+    pub head: Option<(StatusCode, HeaderMap, Option<Vec<u8>>)>,
     /// What of the body goes on.
     pub body: Vec<u8>,
     /// What follows it.
@@ -94,7 +95,8 @@ fn as_fields(read: Pieces) -> Answer {
             assert_eq!(fields.contains_key(header::CONTENT_LENGTH), lines.has_length);
             assert_eq!(fields, *head.fields.map());
         }
-        (head.status, std::mem::take(head.fields.map()))
+        let phrase = head.extensions.get::<ReasonPhrase>().map(|phrase| phrase.as_bytes().to_vec());
+        (head.status, std::mem::take(head.fields.map()), phrase)
     });
     let Some(head) = head else {
         return Answer { head: None, body: vec![], trailers: None, is_whole: false, left: 0, is_used_again: false };
@@ -115,6 +117,7 @@ mod tests {
             ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokay".to_owned(), "ok", true, false),
             ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok".to_owned(), "ok", false, false),
             ("HTTP/1.1 200 OK\r\n\r\nok".to_owned(), "ok", true, false),
+            ("HTTP/1.1 404  No, thanks\r\nContent-Length: 2\r\n\r\nok".to_owned(), "ok", true, true),
             (format!("{chunked}2\r\nok\r\n0\r\nX: 1\r\n\r\n"), "ok", true, true),
             (format!("{chunked}2\r\nok\r\n0\r\n"), "ok", false, false),
             (format!("{chunked}2\r\nok\r\n0\r\n\n"), "ok", false, false),

@@ -117,7 +117,7 @@ pub enum ForwardToken {
 pub struct Inbound<'r> {
     /// Who sent it.
     pub peer: &'r Peer,
-    /// As [`check`] found them.
+    /// As [`check`] found them in this very head: what is said to be folded is not looked at again.
     pub names: Names,
     /// Its `X-Request-Id`.
     pub request_id: &'r HeaderValue,

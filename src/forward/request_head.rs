@@ -29,12 +29,11 @@ static HTTPS: HeaderValue = HeaderValue::from_static("https");
 const NO_PATH: Denial = Denial::MalformedRequest(Cow::Borrowed("no path in the request target"));
 
 /// How the names of a request's fields are written.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Names {
     /// As an origin may read them: nobody need fold them once more.
     Folded,
     /// Nobody has looked, or one is not.
-    #[default]
     Any,
 }
 

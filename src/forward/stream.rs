@@ -49,8 +49,8 @@ impl Socket {
         }
     }
 
-    /// Writes what the kernel takes at once without asking tokio for its turn, which costs more than all that is done here:
-    /// who writes has read something for it, and had his turn.
+    /// Writes what the kernel takes at once without asking tokio for its turn, which costs more than all that is done here.
+    /// What is written has been read by somebody, who was asked.
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if let Self::Tcp(stream) = self {
             match stream.try_write(bytes) {

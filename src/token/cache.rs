@@ -124,6 +124,7 @@ impl TokenCache {
         let mut accepted = self.accepted.borrow_mut();
         accepted.remove(&tag);
         self.counters.accepted.set(accepted.len() as u64);
+        self.recent.forget(tag);
     }
 
     /// The refusal of this token, while it holds. Before it was judged, as when the clock was set back, it does not.
@@ -224,9 +225,10 @@ mod tests {
 
     #[test]
     fn a_tag_is_of_the_whole_text_and_of_this_cache_alone() {
-        let (cache, other) = (TokenCache::new(1024).unwrap(), TokenCache::new(1024).unwrap());
+        let (cache, other) = (TokenCache::new(MAX_SIZE).unwrap(), TokenCache::new(1024).unwrap());
         let text = [b'a'; 848];
-        assert!(cache.tag(&text) == cache.tag(&text));
+        // Often enough for its text to be kept.
+        assert!((0..4).all(|_| cache.tag(&text) == cache.tag(&text)));
         assert!(cache.tag(&text) != other.tag(&text));
         for at in 0..text.len() {
             let mut changed = text;

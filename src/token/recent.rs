@@ -1,7 +1,7 @@
 //! Texts of tokens that come again and again. A client sends one token with all its requests, and to compare its text costs
 //! a sixth of what its tag does.
 //!
-//! A few texts of each worker's are kept for it, and overwritten when others take their place.
+//! A few texts of each worker's are kept for it, and overwritten when others take their place or their token is forgotten.
 
 use std::cell::{RefCell, RefMut};
 
@@ -60,6 +60,16 @@ impl RecentTexts {
             (slot.mark, slot.tag) = (mark, Some(tag));
         }
         Some(tag)
+    }
+
+    /// Overwrites the text of this tag, if it is kept.
+    pub(super) fn forget(&self, tag: Tag) {
+        for slot in &self.0 {
+            let mut slot = slot.borrow_mut();
+            if slot.tag == Some(tag) {
+                *slot = Slot::default();
+            }
+        }
     }
 
     /// Where a text has its room, and its mark: eight characters of its signature, if it is a token.
@@ -127,6 +137,18 @@ mod tests {
             assert!(makes(&texts, &large) && makes(&texts, &large[..15]) && makes(&texts, b"") && makes(&none, &TEXT));
         }
         assert!(!(0..4).all(|_| makes(&texts, &large[..MAX_SIZE])));
+    }
+
+    #[test]
+    fn a_text_whose_token_is_forgotten_is_kept_no_more() {
+        let (texts, other) = (RecentTexts::new(1024 * 1024), [b'b'; 848]);
+        for text in [TEXT, other, TEXT, TEXT, other, other] {
+            makes(&texts, &text);
+        }
+        let tag = texts.tag(&TEXT, || panic!("it is kept")).unwrap();
+        texts.forget(tag);
+        assert!(makes(&texts, &TEXT) && !makes(&texts, &other));
+        assert!(texts.0.iter().all(|slot| *slot.borrow().text != TEXT));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The fields of a response that goes to its client as it came.
+//! The head of a response whose fields go to its client as they came.
 
 // Whatever arrives, no index is out of bounds here and no number too large.
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
@@ -9,6 +9,9 @@ use memchr::Memchr;
 use super::response::{MAX_FIELDS, Said, has_no_body};
 use crate::forward::response_head::{is_event_stream_type, is_plain_number};
 use crate::reply::{FieldLines, is_tchar};
+
+/// No longer name can be that of a field in a map.
+const MAX_NAME: usize = u16::MAX as usize;
 
 /// A head whose fields pass.
 pub(super) struct Plain<'h> {
@@ -103,7 +106,8 @@ struct Field<'h> {
 
 impl<'h> Field<'h> {
     fn of(line: &'h [u8]) -> Option<Self> {
-        let (name, rest) = line.split_at_checked(name_length(line)).filter(|(name, _)| !name.is_empty())?;
+        let (name, rest) =
+            line.split_at_checked(name_length(line)).filter(|(name, _)| (1..=MAX_NAME).contains(&name.len()))?;
         let rest = rest.strip_prefix(b":")?;
         match rest.strip_prefix(b" ") {
             Some(value) if !value.starts_with(b" ") && !value.ends_with(b" ") => {
@@ -301,6 +305,10 @@ mod tests {
             "HTTP/1.1 200 OK\r\nA\r\n\r\n",
         ] {
             assert!(read(head.as_bytes()).is_none(), "{head:?}");
+        }
+        for (length, passes) in [(MAX_NAME, true), (MAX_NAME + 1, false)] {
+            let head = format!("HTTP/1.1 200 OK\r\n{}: b\r\n\r\n", "a".repeat(length));
+            assert_eq!(read(head.as_bytes()).is_some(), passes, "a name of {length}");
         }
         // More than can be counted in a byte.
         let controls = "\u{1}".repeat(256);

@@ -36,6 +36,10 @@ impl Spare {
         if text.len() > MOST_KEPT {
             return Bytes::copy_from_slice(text);
         }
+        // Grown, it would be up to twice as large as it need be.
+        if !self.text.try_reclaim(text.len()) {
+            self.text = BytesMut::with_capacity(text.len());
+        }
         self.text.extend_from_slice(text);
         self.text.split().freeze()
     }
