@@ -17,6 +17,8 @@ from process import Failure
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CLAIMS_HEADER = "x-jwt-claims"
+#: What the others say in that header, in bytes.
+CLAIMS_SIZE = 440
 #: What the origin answers with at `/large`, in bytes.
 LARGE = 64 * 1024
 
@@ -95,7 +97,25 @@ def origin_command(folder, port, connections):
     return nginx_command(folder, http, 1, connections)
 
 
-def nginx(place):
+#: All that claimgate tells the origin besides, of the same size.
+GATE_FIELDS = {
+    "Host": "$http_host",
+    "X-Forwarded-For": "$remote_addr",
+    "X-Forwarded-Proto": "$scheme",
+    "X-Forwarded-Host": "$http_host",
+    "Via": "1.1 claimgate",
+    "X-Request-Id": "$request_id",
+    CLAIMS_HEADER: CLAIMS_SIZE * "c",
+}
+
+
+def nginx_with_fields(place):
+    """What the larger head alone costs: the origin, and whoever waits for it."""
+    return nginx(place, GATE_FIELDS)
+
+
+def nginx(place, fields={}):
+    more = "".join(f'            proxy_set_header {name} "{value}";\n' for name, value in fields.items())
     http2 = f"listen 127.0.0.1:{place.http2_port} http2 backlog=4096;" if place.http2_port else ""
     # It closes what it need not keep, which would cost more than the requests of many clients; and it writes to a file
     # what does not fit into its buffers, by default 32 KiB.
@@ -112,6 +132,7 @@ def nginx(place):
             proxy_pass http://origin;
             proxy_http_version 1.1;
             proxy_set_header Connection "";
+{more}\
             proxy_buffers 16 8k;
         }}
     }}
@@ -284,6 +305,7 @@ def given(text, checks):
 
 PEERS = [
     Peer("nginx", False, nginx, lambda: [tool("nginx"), "-v"], own_http2_port=True),
+    Peer("nginx-with-fields", False, nginx_with_fields, lambda: [tool("nginx"), "-v"], own_http2_port=True),
     Peer("haproxy", True, haproxy, lambda: [tool("haproxy"), "-v"], own_http2_port=True),
     Peer("envoy", True, envoy(20000), lambda: [envoy_binary(), "--version"]),
     Peer("envoy-uncached", True, envoy(0), lambda: [envoy_binary(), "--version"]),
