@@ -114,8 +114,9 @@ def nginx_with_fields(place):
     return nginx(place, GATE_FIELDS)
 
 
-def nginx(place, fields={}):
-    more = "".join(f'            proxy_set_header {name} "{value}";\n' for name, value in fields.items())
+def nginx(place, fields=None):
+    lines = [f'            proxy_set_header {name} "{value}";\n' for name, value in (fields or {}).items()]
+    more = "".join(lines)
     http2 = f"listen 127.0.0.1:{place.http2_port} http2 backlog=4096;" if place.http2_port else ""
     # It closes what it need not keep, which would cost more than the requests of many clients; and it writes to a file
     # what does not fit into its buffers, by default 32 KiB.

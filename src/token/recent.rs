@@ -1,5 +1,5 @@
 //! Texts of tokens that come again and again. A client sends one token with all its requests, and to compare its text costs
-//! a sixth of what its tag does.
+//! a quarter of what its tag does.
 //!
 //! A few texts of each worker's are kept for it, and overwritten when others take their place or their token is forgotten.
 
