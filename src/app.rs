@@ -58,6 +58,7 @@ pub struct App {
     admin: Option<TcpListener>,
     /// What an operator should know.
     notes: Vec<String>,
+    access_log: Box<dyn io::Write + Send>,
 }
 
 impl std::fmt::Debug for App {
@@ -79,7 +80,13 @@ impl App {
         let shortage = Descriptors::claim().shortage(clients, upstream);
         let complaint = config.server.tls.as_ref().and_then(|tls| tls.complaint(&clock));
         let notes = config.warnings().into_iter().chain(shortage).chain(complaint).collect();
-        Ok(Self { config, clock, issuers, data, health, admin, notes })
+        Ok(Self { config, clock, issuers, data, health, admin, notes, access_log: Box::new(io::stdout()) })
+    }
+
+    /// Writes the access log to `output` instead of stdout, which a process may need for something else.
+    #[must_use]
+    pub fn with_access_log(self, output: impl io::Write + Send + 'static) -> Self {
+        Self { access_log: Box::new(output), ..self }
     }
 
     /// Where requests are taken; an error for a unix socket.
@@ -134,7 +141,7 @@ impl App {
         if let Some(tls) = &self.config.server.tls {
             control.spawn(Arc::clone(tls).watch(self.clock.clone()));
         }
-        let log = AccessLog::start(&self.config.telemetry, Box::new(io::stdout()))?;
+        let log = AccessLog::start(&self.config.telemetry, self.access_log)?;
         let make = MakeGateway { config: Arc::new(self.config), issuers, clock: self.clock, log, metrics, places };
         let settings = make.config.server.clone();
         let server = Server::start(self.data, settings, &make)?;

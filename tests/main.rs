@@ -19,6 +19,7 @@ mod manual;
 mod matrix;
 mod metrics;
 mod outage;
+mod output;
 mod overload;
 mod panics;
 mod private_keys;

@@ -1,6 +1,8 @@
 //! The gate in process.
 
+use std::io::Write;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 
 use claimgate::app::App;
 use claimgate::cli::Flags;
@@ -12,13 +14,28 @@ use super::client;
 use super::server::Server;
 use super::{Issuer, Origin, eventually};
 
-/// A gate. Dropping it stops it and raises its panics.
+/// A gate. Dropping it stops it and raises its panics; a test that fails prints its access log.
 #[derive(Debug)]
 pub(crate) struct Gate {
     addr: Option<SocketAddr>,
     admin: Option<SocketAddr>,
     health: Option<SocketAddr>,
-    _server: Server,
+    server: Option<Server>,
+    access_log: Lines,
+}
+
+/// What was written, shared by all clones.
+#[derive(Clone, Debug, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 impl Gate {
@@ -62,14 +79,16 @@ impl Gate {
 
     fn bind(config: Config, clock: Clock) -> Self {
         let (addresses, bound) = std::sync::mpsc::channel();
+        let access_log = Lines::default();
+        let output = access_log.clone();
         let server = Server::spawn("gate", async move |stopped| {
-            let app = App::bind(config, clock).unwrap();
+            let app = App::bind(config, clock).unwrap().with_access_log(output);
             addresses.send((app.addr().ok(), app.admin_addr(), app.health_addr())).unwrap();
             let shutdown = async move { drop(stopped.await) };
             app.run(shutdown).await.unwrap();
         });
         let (addr, admin, health) = bound.recv().expect("a gate that listens");
-        Self { addr, admin, health, _server: server }
+        Self { addr, admin, health, server: Some(server), access_log }
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {
@@ -92,5 +111,16 @@ impl Gate {
     pub(crate) async fn is_ready(&self) {
         let admin = self.admin_addr();
         eventually("the gate is ready", async || client::get_local(admin, "/readyz").await.status == 200).await;
+    }
+}
+
+impl Drop for Gate {
+    #[expect(clippy::print_stdout, reason = "the reader of a failed test wants to see what the gate logged")]
+    fn drop(&mut self) {
+        // The log is complete once the gate has stopped.
+        drop(self.server.take());
+        if std::thread::panicking() {
+            print!("{}", String::from_utf8_lossy(&self.access_log.0.lock().unwrap()));
+        }
     }
 }
