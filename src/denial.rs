@@ -86,10 +86,6 @@ pub enum Denial {
     },
     /// `aud` names nobody that we are.
     WrongAudience(Text),
-    /// A scope that the route requires is not in the token; which.
-    InsufficientScope(Text),
-    /// A claim does not permit this request; which.
-    ClaimMismatch(Text),
     /// A claim cannot stand in a header field; which.
     ClaimNotForwardable(Text),
     /// The claims headers exceed their budget.
@@ -175,11 +171,10 @@ pub struct Row {
 
 const REQUEST: Option<&str> = Some("invalid_request");
 const TOKEN: Option<&str> = Some("invalid_token");
-const SCOPE: Option<&str> = Some("insufficient_scope");
 
 impl Denial {
     /// One of each, in the order of the table, with empty details.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 36] = [
         Self::TokenMissing,
         Self::UnsupportedScheme,
         Self::MultipleTokens,
@@ -199,8 +194,6 @@ impl Denial {
         Self::NotYetValid { claim: "nbf", at: NumericDate::EPOCH, now: NumericDate::EPOCH, clock_skew: None },
         Self::LifetimeTooLong { lifetime: Duration::ZERO, limit: Duration::ZERO },
         Self::WrongAudience(NONE),
-        Self::InsufficientScope(NONE),
-        Self::ClaimMismatch(NONE),
         Self::ClaimNotForwardable(NONE),
         Self::ClaimsTooLarge { size: 0, limit: 0, largest: NONE },
         Self::AmbiguousRequest(NONE),
@@ -243,8 +236,6 @@ impl Denial {
             Self::NotYetValid { .. } => shared(row(401, TOKEN, 16, "not_yet_valid", "Token is not valid yet")),
             Self::LifetimeTooLong { .. } => shared(row(401, TOKEN, 16, "lifetime_too_long", "Invalid token: its lifetime is longer than accepted")),
             Self::WrongAudience(_) => shared(row(401, TOKEN, 16, "wrong_audience", "Invalid token: it is meant for another audience")),
-            Self::InsufficientScope(_) => shared(row(403, SCOPE, 7, "insufficient_scope", "The token lacks a required scope")),
-            Self::ClaimMismatch(_) => shared(row(403, None, 7, "claim_mismatch", "The token's claims do not permit this request")),
             Self::ClaimNotForwardable(_) => shared(row(403, None, 7, "claim_not_forwardable", "A claim cannot be sent to the origin")),
             Self::ClaimsTooLarge { .. } => shared(row(431, None, 8, "claims_too_large", "The token's claims are too large to forward")),
             Self::AmbiguousRequest(_) => row(400, None, 3, "ambiguous_request", "The request can be read in two ways"),
@@ -332,8 +323,6 @@ impl Denial {
             | Self::UnknownKey(text)
             | Self::InvalidSignature(text)
             | Self::WrongAudience(text)
-            | Self::InsufficientScope(text)
-            | Self::ClaimMismatch(text)
             | Self::ClaimNotForwardable(text)
             | Self::AmbiguousRequest(text)
             | Self::MalformedRequest(text)

@@ -72,7 +72,7 @@ pub fn denied(denial: &Denial, context: Context<'_>) -> Response<Full<Bytes>> {
 
 fn insert_what_the_row_asks(headers: &mut HeaderMap, denial: &Denial, row: &Row, detail: Option<&str>, realm: &str) {
     if row.error.is_some() || matches!(row.status, 401 | 403) {
-        let challenge = challenge(denial, row, detail, realm);
+        let challenge = challenge(row, detail, realm);
         if let Ok(challenge) = HeaderValue::try_from(challenge) {
             headers.insert(header::WWW_AUTHENTICATE, challenge);
         }
@@ -88,7 +88,7 @@ fn insert_what_the_row_asks(headers: &mut HeaderMap, denial: &Denial, row: &Row,
 }
 
 /// RFC 6750 §3: without credentials there is no error to speak of.
-fn challenge(denial: &Denial, row: &Row, detail: Option<&str>, realm: &str) -> String {
+fn challenge(row: &Row, detail: Option<&str>, realm: &str) -> String {
     let mut challenge = String::with_capacity(USUAL_SIZE);
     let mut add = |texts: &[&str]| texts.iter().for_each(|text| challenge.push_str(text));
     add(&["Bearer realm=\"", realm, "\""]);
@@ -98,9 +98,6 @@ fn challenge(denial: &Denial, row: &Row, detail: Option<&str>, realm: &str) -> S
             add(&[": ", &quotable(detail)]);
         }
         add(&["\""]);
-    }
-    if let Denial::InsufficientScope(scope) = denial {
-        add(&[", scope=\"", &quotable(scope), "\""]);
     }
     challenge
 }
@@ -159,9 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_token_is_no_error_and_a_missing_scope_is_named() {
-        let challenge = |denial| answer(&denial).headers()[header::WWW_AUTHENTICATE].to_str().unwrap().to_owned();
-        assert_eq!(challenge(Denial::TokenMissing), "Bearer realm=\"claimgate\"");
-        assert!(challenge(Denial::InsufficientScope("read write".into())).ends_with(", scope=\"read write\""));
+    fn a_missing_token_is_no_error() {
+        assert_eq!(answer(&Denial::TokenMissing).headers()[header::WWW_AUTHENTICATE], "Bearer realm=\"claimgate\"");
     }
 }
