@@ -10,7 +10,8 @@
 //! (2) max_stale passed                 action: withdraw the keys; the back-off is that without keys from now on
 //! (3) due                              action: fetch; takes no permit, serves whoever asked as well
 //! (4) asked for, and a permit          action: fetch; takes the permit whether it will succeed or not
-//! (5) succeeded                        whoever asked meanwhile is content if the keys are there: else (4) when it can
+//! (5) succeeded                        whoever asked meanwhile, before (2) as well, is content if the keys are there: else
+//!                                      (4) when it can
 //! (6) failed                           due after the back-off; whoever asked meanwhile still waits for (4) or (3)
 //! (7) restored, after a restart        until they are max_stale old; the attempt stays due at once; never while Held
 //! ```
@@ -50,7 +51,8 @@ pub(super) enum Event {
     Succeeded {
         /// How long they are fresh, as the issuer says.
         life: Option<Duration>,
-        /// Whether those who asked during the attempt found what they need in it.
+        /// Whether no request needs a later attempt: none asked during this one, or all of them found their keys in it.
+        /// What the machine was told of them is not enough to know, as it forgets them when the keys are withdrawn.
         content: bool,
     },
     /// The attempt brought none.
@@ -112,7 +114,7 @@ impl State {
             Event::Succeeded { life, content } => {
                 self.attempt = Attempt::Idle { due: now + refresh_after(life, policy.max_stale, jitter) };
                 self.held_until = Some(now.saturating_add(policy.max_stale));
-                self.asked &= !content;
+                self.asked = !content;
                 self.failures = 0;
             }
             Event::Failed => {
@@ -196,8 +198,9 @@ mod tests {
     /// The life that the issuer states by default here: due after 80 % of it, 800 s.
     const LIFE: Duration = Duration::from_secs(1000);
     const END: u64 = 24 * 60 * 60 * 1000;
-    const SUCCEEDED: Event = Event::Succeeded { life: Some(LIFE), content: false };
-    const CONTENT: Event = Event::Succeeded { life: Some(LIFE), content: true };
+    const SUCCEEDED: Event = Event::Succeeded { life: Some(LIFE), content: true };
+    /// A request asked during the attempt for a key that it did not bring.
+    const LACKING: Event = Event::Succeeded { life: Some(LIFE), content: false };
     const NOTHING: Actions = Actions { fetch: false, withdraw: false };
     const FETCH: Actions = Actions { fetch: true, withdraw: false };
     const WITHDRAW: Actions = Actions { fetch: false, withdraw: true };
@@ -332,11 +335,22 @@ mod tests {
 
     #[test]
     fn who_asks_during_an_attempt_gets_another_unless_content_with_it() {
-        for (outcome, expected) in [(CONTENT, NOTHING), (SUCCEEDED, FETCH), (Event::Failed, FETCH)] {
+        for (outcome, expected) in [(SUCCEEDED, NOTHING), (LACKING, FETCH), (Event::Failed, FETCH)] {
             let mut machine = Machine::holding();
             assert_eq!(machine.at(100_000, Event::Asked), FETCH);
             assert_eq!(machine.at(100_100, Event::Asked), NOTHING);
             assert_eq!(machine.at(100_200, outcome), expected, "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn who_asked_before_the_keys_were_withdrawn_during_an_attempt_gets_another_after_it() {
+        for (outcome, expected) in [(SUCCEEDED, NOTHING), (LACKING, FETCH), (Event::Failed, NOTHING)] {
+            let mut machine = Machine::holding();
+            assert_eq!(machine.at(END - 2000, Event::Tick), FETCH);
+            assert_eq!(machine.at(END - 1000, Event::Asked), NOTHING);
+            assert_eq!(machine.at(END, Event::Tick), WITHDRAW);
+            assert_eq!(machine.at(END + 1000, outcome), expected, "{outcome:?}");
         }
     }
 

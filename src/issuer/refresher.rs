@@ -210,7 +210,8 @@ impl Writer {
         let hasher = &self.issuer.hasher;
         let kids: HashSet<_> =
             next.keys().iter().filter_map(VerificationKey::kid).map(|kid| hasher.hash(kid)).collect();
-        let content = lock(&self.issuer.asked).settle(|kid| kids.contains(&kid));
+        let started = self.issuer.progress.borrow().started;
+        let content = lock(&self.issuer.asked).settle(started, |kid| kids.contains(&kid));
         Event::Succeeded { life: keys.life, content }
     }
 
@@ -249,7 +250,9 @@ impl Writer {
         let ended = matches!(event, Event::Succeeded { .. } | Event::Failed);
         let error = self.issuer.report.load().last_error.as_ref().map(|failure| Arc::from(failure.cause.as_str()));
         self.issuer.progress.send_if_modified(|progress: &mut Progress| {
-            progress.finished += u64::from(ended);
+            if ended {
+                progress.finished = progress.started;
+            }
             progress.started += u64::from(begins);
             progress.next = next;
             if ended {

@@ -103,13 +103,14 @@ impl Asked {
         self.attempt > started
     }
 
-    /// Forgets what was asked for if all of it has come. Returns whether it has.
-    pub(super) fn settle(&mut self, has_come: impl Fn(KidHash) -> bool) -> bool {
-        let settled = !self.more && self.kids.iter().copied().all(has_come);
-        if settled {
+    /// Returns whether no attempt after this one is needed, now that it has brought keys: none was asked for, or all
+    /// that was asked for has come. What has come is forgotten.
+    pub(super) fn settle(&mut self, started: u64, has_come: impl Fn(KidHash) -> bool) -> bool {
+        let has_come = !self.more && self.kids.iter().copied().all(has_come);
+        if has_come {
             *self = Self::default();
         }
-        settled
+        !self.is_beyond(started)
     }
 }
 
@@ -146,20 +147,20 @@ mod tests {
         assert!(asked.add(5, Some(KidHash(1))));
         assert!((0..200).all(|_| !asked.add(5, Some(KidHash(1)))));
         assert!(asked.is_beyond(4) && !asked.is_beyond(5));
-        assert!(!asked.settle(|_| false));
-        assert!(asked.settle(|kid| kid == KidHash(1)) && !asked.is_beyond(4));
+        assert!(!asked.settle(4, |_| false));
+        assert!(asked.settle(4, |kid| kid == KidHash(1)) && !asked.is_beyond(4));
     }
 
     #[test]
     fn what_is_not_listed_is_never_settled_by_a_kid() {
         let mut without_kid = Asked::default();
         without_kid.add(1, None);
-        assert!(!without_kid.settle(|_| true));
+        assert!(!without_kid.settle(0, |_| true));
         let mut too_many = Asked::default();
         for kid in 0..=MAX_ASKED as u64 {
             too_many.add(1, Some(KidHash(kid)));
         }
         assert_eq!(too_many.kids.len(), MAX_ASKED);
-        assert!(!too_many.settle(|_| true));
+        assert!(!too_many.settle(0, |_| true));
     }
 }

@@ -1,6 +1,7 @@
 //! The writer and its readers together, with a real issuer on a port of its own.
 
 mod disk;
+mod ghost;
 mod refresh;
 mod tls;
 

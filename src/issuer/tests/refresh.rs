@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::super::refresh::{Actions, Event, Policy, State};
+use super::super::unknown_kids::{Asked, KidHash, KidHasher};
 
 /// One run with random events, beside what is known of it without looking into the machine.
 struct Run {
@@ -79,7 +80,7 @@ impl Run {
             Event::Asked => self.asked |= self.held_until.is_some(),
             Event::Succeeded { life, content } => {
                 (self.in_flight, self.failures) = (false, 0);
-                self.asked &= !content;
+                self.asked = !content;
                 self.held_until = Some(self.now + self.policy.max_stale);
                 let life = life.unwrap_or(Duration::from_mins(10));
                 let life = life.clamp(Duration::from_mins(1), Duration::from_hours(1)).min(self.policy.max_stale);
@@ -167,4 +168,109 @@ fn no_order_of_events_breaks_what_the_machine_promises() {
         asked_for > 10_000 && withdrawn > 10_000,
         "{asked_for} asked for, {withdrawn} withdrawn: too little was tried"
     );
+}
+
+/// The machine together with what requests ask for, as the writer joins them, in virtual time.
+struct Room {
+    policy: Policy,
+    state: State,
+    asked: Asked,
+    hasher: KidHasher,
+    now: Duration,
+    started: u64,
+    in_flight: bool,
+    holds: bool,
+}
+
+impl Room {
+    /// With keys, and the next scheduled attempt far away.
+    fn holding(policy: Policy) -> Self {
+        let (asked, hasher, now) = (Asked::default(), KidHasher::default(), Duration::ZERO);
+        let mut room =
+            Self { policy, state: State::START, asked, hasher, now, started: 0, in_flight: false, holds: false };
+        room.step(Event::Tick, 0.5);
+        room.bring(&[], 0.5);
+        room
+    }
+
+    fn kid(&self, number: u8) -> KidHash {
+        self.hasher.hash(&number.to_string())
+    }
+
+    fn step(&mut self, event: Event, jitter: f64) {
+        let ended = matches!(event, Event::Succeeded { .. } | Event::Failed);
+        let (state, actions) = self.state.step(&self.policy, event, self.now, jitter);
+        self.state = state;
+        self.holds = (self.holds || matches!(event, Event::Succeeded { .. })) && !actions.withdraw;
+        self.in_flight = (self.in_flight && !ended) || actions.fetch;
+        self.started += u64::from(actions.fetch);
+    }
+
+    /// A request for a key that is not there. Without any keys it is refused before it can ask.
+    fn request(&mut self, number: u8, jitter: f64) {
+        let kid = self.kid(number);
+        if self.holds && self.asked.add(self.started + 1, Some(kid)) {
+            let event = if self.asked.is_beyond(self.started) { Event::Asked } else { Event::Tick };
+            self.step(event, jitter);
+        }
+    }
+
+    /// The attempt in flight ends with these keys.
+    fn bring(&mut self, numbers: &[u8], jitter: f64) {
+        let kids: Vec<_> = numbers.iter().map(|number| self.kid(*number)).collect();
+        let content = self.asked.settle(self.started, |kid| kids.contains(&kid));
+        self.step(Event::Succeeded { life: None, content }, jitter);
+    }
+
+    /// Whoever waits for an attempt that has not begun is served by one within a cooldown, or by the one in flight first.
+    fn check(&self) {
+        if self.holds && !self.in_flight && self.asked.is_beyond(self.started) {
+            let next = self.state.next_attempt(&self.policy);
+            assert!(next.is_some_and(|at| at <= self.now + self.policy.cooldown), "a wake-up is lost: {next:?}");
+        }
+    }
+}
+
+const DAY: Policy = Policy { cooldown: Duration::from_secs(10), max_stale: Duration::from_hours(24) };
+
+#[test]
+fn a_ghost_asked_for_during_a_fetch_that_outlives_the_keys_silences_no_later_request() {
+    let mut room = Room::holding(DAY);
+    room.now = DAY.max_stale - Duration::from_secs(2);
+    room.step(Event::Tick, 0.5);
+    assert!(room.in_flight);
+    room.request(1, 0.5);
+    room.now = DAY.max_stale + Duration::from_secs(1);
+    room.step(Event::Tick, 0.5);
+    assert!(!room.holds);
+    room.bring(&[], 0.5);
+    assert_eq!((room.in_flight, room.started), (true, 3), "the ghost is looked for");
+    room.bring(&[], 0.5);
+    room.now += Duration::from_secs(60);
+    room.request(2, 0.5);
+    assert_eq!((room.in_flight, room.started), (true, 4), "a later key is looked for");
+}
+
+#[test]
+fn no_order_of_requests_and_ends_of_fetches_loses_a_wake_up() {
+    let mut lost_keys_in_flight = 0;
+    for seed in 0..2000 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let max_stale = Duration::from_secs(random.u64(1..2000));
+        let mut room = Room::holding(Policy { cooldown: Duration::from_secs(random.u64(1..60)), max_stale });
+        for _ in 0..300 {
+            room.now += Duration::from_secs_f64(random.f64() * max_stale.as_secs_f64() * 0.2);
+            let jitter = random.f64();
+            let (held, number) = (room.holds, random.u8(0..8));
+            match random.u8(0..6) {
+                0 if room.in_flight => room.bring(&[number, number + 1], jitter),
+                1 if room.in_flight => room.step(Event::Failed, jitter),
+                2..4 => room.request(number, jitter),
+                _ => room.step(Event::Tick, jitter),
+            }
+            lost_keys_in_flight += u32::from(held && !room.holds && room.in_flight);
+            room.check();
+        }
+    }
+    assert!(lost_keys_in_flight > 1000, "{lost_keys_in_flight}: too little was tried");
 }
