@@ -55,14 +55,14 @@ async fn metadata_of_another_issuer_is_not_believed() {
 
 #[tokio::test]
 async fn only_an_absent_form_of_discovery_leads_to_the_next() {
-    for status in [404, 405, 410, 400, 401, 403, 429, 500, 503] {
+    for status in [404, 405, 410, 400, 401, 403, 501, 408, 425, 429, 500, 503] {
         let issuer = Issuer::start_with(Discovery::JwksOnly, "");
         issuer.respond_with(status, "");
         let origin = Origin::start();
         let _gate = Gate::start(&issuer, &origin, &[]);
         let first = "/.well-known/openid-configuration";
         eventually("discovery begins", async || issuer.hits(first) > 0).await;
-        if matches!(status, 404 | 405 | 410) {
+        if matches!(status, 404 | 405 | 410 | 400 | 401 | 403 | 501) {
             eventually("all forms are tried", async || issuer.key_fetches() > 0).await;
             assert!(issuer.hits("/.well-known/oauth-authorization-server") > 0, "{status}");
         } else {

@@ -8,7 +8,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{ACCEPT, AGE, AUTHORIZATION, CACHE_CONTROL, DATE, ETAG, IF_NONE_MATCH};
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, AGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, DATE, ETAG, IF_NONE_MATCH,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, Response, redirect};
@@ -26,7 +28,10 @@ pub(super) const MAX_BODY: usize = 512 * 1024;
 /// The most redirects of one GET.
 const MAX_REDIRECTS: usize = 3;
 
-const JSON: HeaderValue = HeaderValue::from_static("application/json, application/jwk-set+json");
+/// Any type as a last resort: some servers say what they have and send nothing else.
+const JSON: HeaderValue = HeaderValue::from_static("application/json, application/jwk-set+json, */*;q=0.1");
+/// Without it any coding is acceptable (RFC 9110 §12.5.3).
+const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 const USER_AGENT: &str = concat!("claimgate/", env!("CARGO_PKG_VERSION"));
 
 /// Which certification authorities an issuer's certificate may come from.
@@ -54,6 +59,8 @@ pub(super) struct Answer {
     /// `None`: not modified.
     pub(super) body: Option<Vec<u8>>,
     pub(super) etag: Option<HeaderValue>,
+    /// Its `Content-Encoding`, which none was asked for.
+    pub(super) coding: Option<HeaderValue>,
     /// How much longer it is fresh, as its `Cache-Control` says.
     pub(super) max_age: Option<Duration>,
     /// Seconds by which the issuer's clock is ahead of ours; negative: behind.
@@ -90,7 +97,7 @@ impl Fetcher {
         let late = |what| error(FetchErrorKind::TimedOut { what, after: began.elapsed() });
 
         let client = if is_loopback(url) { &self.direct } else { &self.by_environment };
-        let mut request = client.get(url.clone()).header(ACCEPT, JSON);
+        let mut request = client.get(url.clone()).header(ACCEPT, JSON).header(ACCEPT_ENCODING, IDENTITY);
         if let Some(etag) = etag {
             request = request.header(IF_NONE_MATCH, etag);
         }
@@ -108,6 +115,7 @@ impl Fetcher {
         let mut answer = Answer {
             body: None,
             etag: headers.get(ETAG).cloned(),
+            coding: headers.get(CONTENT_ENCODING).cloned(),
             max_age: freshness(headers),
             clock_skew: clock_skew(headers, self.clock.now(), began.elapsed()),
         };

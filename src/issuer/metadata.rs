@@ -1,17 +1,19 @@
 //! Discovery: from the issuer's identifier to the URL of its keys.
 //!
-//! The forms are tried in order: `OpenID` Connect Discovery 1.0 §4, then RFC 8414 §3, then a bare key set. Only 404, 405
-//! and 410 say that a form is not offered and lead to the next; anything else is a failure, since an issuer that is down
-//! must not be taken for one of another form.
+//! The forms are tried in order: `OpenID` Connect Discovery 1.0 §4, then RFC 8414 §3, then a bare key set. An answer that
+//! is no metadata says that a form is not offered and leads to the next: servers say so with nearly any 4xx, with 501,
+//! and with the index.html of an application. An issuer that is down or busy (408, 425, 429, 5xx) must not be taken for
+//! one of another form, and metadata of another issuer is a mistake that has to be seen: both end the attempt.
 
 use std::fmt;
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 use url::Url;
 
 use super::fetch::{self, FetchError, FetchErrorKind, Fetcher};
+use super::unexpected::Found;
 
 /// Where an issuer says where its keys are.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -99,6 +101,8 @@ pub(super) struct Discovered {
     pub(super) jwks_uri: Url,
     /// As in [`fetch::Answer`].
     pub(super) clock_skew: Option<f64>,
+    /// What each form of metadata answered that is not offered; for a bare key set, that is all of them.
+    pub(super) not_offered: Vec<String>,
 }
 
 /// Finds the keys' URL: the form that worked before first, then the others in order.
@@ -108,7 +112,7 @@ pub(super) async fn discover(
     remembered: Option<Form>,
     deadline: Instant,
 ) -> Result<Discovered, DiscoveryError> {
-    let mut tried = Vec::new();
+    let (mut tried, mut not_offered) = (Vec::new(), Vec::new());
     for form in in_order(remembered) {
         let url = form.url(&issuer.url);
         if tried.contains(&url) {
@@ -116,17 +120,24 @@ pub(super) async fn discover(
         }
         if form == Form::JwkSet {
             // Whether it is there shows when the keys are fetched.
-            return Ok(Discovered { form, jwks_uri: url, clock_skew: None });
+            return Ok(Discovered { form, jwks_uri: url, clock_skew: None, not_offered });
         }
-        match fetcher.get(&url, None, deadline).await {
+        let why = match fetcher.get(&url, None, deadline).await {
             Ok(answer) => {
                 let body = answer.body.unwrap_or_default();
-                let jwks_uri = jwks_uri(issuer, &body).map_err(|flaw| flaw.at(&url))?;
-                return Ok(Discovered { form, jwks_uri, clock_skew: answer.clock_skew });
+                match jwks_uri(issuer, &body, answer.coding.as_ref()) {
+                    Ok(jwks_uri) => {
+                        return Ok(Discovered { form, jwks_uri, clock_skew: answer.clock_skew, not_offered });
+                    }
+                    Err(flaw) if flaw.is_not_offered() => flaw.at(&url).to_string(),
+                    Err(flaw) => return Err(flaw.at(&url)),
+                }
             }
-            Err(error) if is_not_offered(&error) => tried.push(url),
+            Err(error) if is_not_offered(&error) || matches!(error.kind, FetchErrorKind::TooLarge) => error.to_string(),
             Err(error) => return Err(error.into()),
-        }
+        };
+        not_offered.push(why);
+        tried.push(url);
     }
     // The last form returns above.
     Err(DiscoveryError::Metadata { url: fetch::shown(&issuer.url), flaw: Flaw::NoJwksUri })
@@ -144,8 +155,12 @@ pub(super) enum DiscoveryError {
 /// What is wrong with a metadata document. Quotes no more of it than the two URLs.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub(super) enum Flaw {
-    #[error("not a JSON object: line {line}, column {column}")]
-    NotAnObject { line: usize, column: usize },
+    #[error("not a JSON object: line {line}, column {column}{found}")]
+    NotAnObject { line: usize, column: usize, found: Found },
+    #[error("it is a key set; if it is the issuer's, name it with --jwks-url")]
+    KeySet,
+    #[error("it is an object that is none: neither issuer nor jwks_uri is in it")]
+    NotMetadata,
     #[error("it has no issuer")]
     NoIssuer,
     #[error(
@@ -161,15 +176,22 @@ pub(super) enum Flaw {
 }
 
 impl Flaw {
+    /// Whether such a document is no metadata at all. What is metadata, of another issuer or of none, or without a place
+    /// where keys may be fetched, is a mistake that must not be passed over.
+    const fn is_not_offered(&self) -> bool {
+        matches!(self, Self::NotAnObject { .. } | Self::NotMetadata | Self::KeySet)
+    }
+
     fn at(self, url: &Url) -> DiscoveryError {
         DiscoveryError::Metadata { url: fetch::shown(url), flaw: self }
     }
 }
 
-/// Whether this answer says that there is no such document.
+/// Whether this answer says that there is no such document. Many do not tell what is absent from what is not public.
 pub(super) fn is_not_offered(error: &FetchError) -> bool {
-    const ELSEWHERE: [StatusCode; 3] = [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED, StatusCode::GONE];
-    matches!(error.kind, FetchErrorKind::Status(status) if ELSEWHERE.contains(&status))
+    const LATER: [StatusCode; 3] = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY, StatusCode::TOO_MANY_REQUESTS];
+    let (FetchErrorKind::Status(status) | FetchErrorKind::Refused { status, .. }) = error.kind else { return false };
+    status == StatusCode::NOT_IMPLEMENTED || status.is_client_error() && !LATER.contains(&status)
 }
 
 fn in_order(remembered: Option<Form>) -> impl Iterator<Item = Form> {
@@ -178,11 +200,20 @@ fn in_order(remembered: Option<Form>) -> impl Iterator<Item = Form> {
     first.into_iter().chain(Form::ALL.into_iter().filter(move |form| Some(*form) != first))
 }
 
-fn jwks_uri(issuer: &Configured, body: &[u8]) -> Result<Url, Flaw> {
+fn jwks_uri(issuer: &Configured, body: &[u8], coding: Option<&HeaderValue>) -> Result<Url, Flaw> {
     // The text of the error is left out: it may quote the document.
-    let not_an_object = |error: serde_json::Error| Flaw::NotAnObject { line: error.line(), column: error.column() };
+    let not_an_object = |error: serde_json::Error| {
+        let found = Found::of(body, coding);
+        Flaw::NotAnObject { line: error.line(), column: error.column(), found }
+    };
     let metadata: Map<String, Value> = serde_json::from_slice(body).map_err(not_an_object)?;
     let text = |name| metadata.get(name).and_then(Value::as_str);
+    if Found::is_key_set(&metadata) {
+        return Err(Flaw::KeySet);
+    }
+    if !metadata.contains_key("issuer") && !metadata.contains_key("jwks_uri") {
+        return Err(Flaw::NotMetadata);
+    }
 
     let theirs = text("issuer").ok_or(Flaw::NoIssuer)?;
     if theirs != issuer.identifier {
@@ -238,7 +269,7 @@ mod tests {
         let issuer = configured("https://i.example/t", false);
         for theirs in ["https://i.example/t/", "https://i.example", "https://I.example/t"] {
             let document = format!(r#"{{"issuer":"{theirs}","jwks_uri":"https://i.example/keys"}}"#);
-            let message = jwks_uri(&issuer, document.as_bytes()).unwrap_err().to_string();
+            let message = jwks_uri(&issuer, document.as_bytes(), None).unwrap_err().to_string();
             assert!(message.contains(&format!("use --issuer {theirs} if")), "{message}");
             assert!(message.contains("https://i.example/t\""), "{message}");
         }
@@ -248,7 +279,7 @@ mod tests {
     fn keys_may_be_elsewhere_but_not_less_protected() {
         let ok = |issuer: &str, insecure, keys: &str| {
             let document = format!(r#"{{"issuer":"{issuer}","jwks_uri":"{keys}"}}"#);
-            jwks_uri(&configured(issuer, insecure), document.as_bytes()).map(|_| ())
+            jwks_uri(&configured(issuer, insecure), document.as_bytes(), None).map(|_| ())
         };
         let plain = |url: &str| Err(Flaw::InsecureJwksUri(url.to_owned()));
         assert_eq!(ok("https://i.example", false, "https://keys.example/1"), Ok(()));
@@ -264,10 +295,12 @@ mod tests {
     #[test]
     fn a_malformed_document_is_told_by_position_not_by_content() {
         let issuer = configured("https://i.example", false);
-        let flaw = |document: &[u8]| jwks_uri(&issuer, document).unwrap_err().to_string();
-        assert_eq!(flaw(b"<html>secret"), "not a JSON object: line 1, column 1");
+        let flaw = |document: &[u8]| jwks_uri(&issuer, document, None).unwrap_err().to_string();
+        let html = "it is HTML, such as a login page or the index.html of an application";
+        assert_eq!(flaw(b"<html>secret"), format!("not a JSON object: line 1, column 1: {html}"));
         assert!(!flaw(br#"["secret"]"#).contains("secret"));
-        assert_eq!(flaw(b"{}"), "it has no issuer");
+        assert_eq!(flaw(br#"{"secret":1}"#), "it is an object that is none: neither issuer nor jwks_uri is in it");
+        assert_eq!(flaw(br#"{"jwks_uri":"https://i.example/keys"}"#), "it has no issuer");
         assert_eq!(flaw(br#"{"issuer":7}"#), "it has no issuer");
         assert_eq!(flaw(br#"{"issuer":"https://i.example"}"#), "it has no jwks_uri");
     }

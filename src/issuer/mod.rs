@@ -16,6 +16,7 @@ mod source;
 mod status;
 #[cfg(test)]
 mod tests;
+mod unexpected;
 mod unknown_kids;
 
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,5 +1,6 @@
 //! One attempt to fetch an issuer's keys: where they are, and what is there.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use url::Url;
 
 use super::fetch::{self, Answer, FetchError, Fetcher};
 use super::metadata::{self, Configured, Discovered, DiscoveryError, Form};
+use super::unexpected::Found;
 use crate::jose::{AlgorithmSet, JwkSet, MalformedJwkSet};
 
 /// How long what discovery found is used without asking again.
@@ -61,6 +63,8 @@ pub(super) struct Memory {
     discovered: Option<(Discovered, Instant)>,
     /// Whether the keys could not be had there.
     failed: bool,
+    /// Whether there was an answer, and it was that they are not there.
+    gone: bool,
     /// The validator of the key set held, and where it is from (RFC 9110 §8.8.3).
     etag: Option<(Url, HeaderValue)>,
     /// The last freshness that was stated.
@@ -106,10 +110,13 @@ pub(super) enum AttemptError {
     Fetch(#[from] FetchError),
     #[error(transparent)]
     Discovery(#[from] DiscoveryError),
-    #[error("{0}; none of the forms of metadata is there either: is --issuer whole, with its path?")]
-    NothingThere(FetchError),
-    #[error("{url}: key set: {flaw}")]
-    Malformed { url: String, flaw: MalformedJwkSet },
+    #[error(
+        "{error}; none of the forms of metadata is there either: is --issuer whole, with its path? If it is, name its \
+         key set with --jwks-url. Instead of metadata there was {}", not_offered.join("; ")
+    )]
+    NothingThere { error: FetchError, not_offered: Vec<String> },
+    #[error("{url}: key set: {flaw}{found}{hint}")]
+    Malformed { url: String, flaw: MalformedJwkSet, found: Found, hint: &'static str },
     #[error("{url}: key set: no usable key: {reasons}")]
     NoUsableKey { url: String, reasons: String },
     #[error("the attempt broke off: {0}")]
@@ -127,49 +134,69 @@ impl Source {
 
     async fn keys(&self, memory: &mut Memory, clock_skew: &mut Option<f64>) -> Result<Keys, AttemptError> {
         let deadline = Instant::now() + self.timeout;
-        let url = match &self.location {
-            Location::Fixed(url) => url.clone(),
-            Location::Discovered(issuer) => self.discover(issuer, memory, clock_skew, deadline).await?,
+        let (url, found) = match &self.location {
+            Location::Fixed(url) => (url.clone(), None),
+            Location::Discovered(issuer) => {
+                let found = self.discover(issuer, memory, clock_skew, deadline).await?;
+                (found.jwks_uri.clone(), Some(found))
+            }
         };
         let etag = memory.etag.as_ref().filter(|(from, _)| *from == url).map(|(_, etag)| etag);
-        let answer = match self.fetcher.get(&url, etag, deadline).await {
-            Ok(answer) => answer,
-            Err(error) if memory.form() == Some(Form::JwkSet) && metadata::is_not_offered(&error) => {
-                return Err(AttemptError::NothingThere(error));
+        let answer = self.fetcher.get(&url, etag, deadline).await;
+        memory.gone = memory.jwks_uri() == Some(&url) && answer.as_ref().is_err_and(metadata::is_not_offered);
+        let bare = found.filter(|found| found.form == Form::JwkSet);
+        let answer = match (answer, &bare) {
+            (Ok(answer), _) => answer,
+            (Err(error), Some(bare)) if metadata::is_not_offered(&error) => {
+                return Err(AttemptError::NothingThere { error, not_offered: bare.not_offered.clone() });
             }
-            Err(error) => return Err(error.into()),
+            (Err(error), _) => return Err(error.into()),
         };
         *clock_skew = answer.clock_skew.or(*clock_skew);
-        self.read(&url, answer, memory)
+        let keys = self.read(&url, answer, memory)?;
+        // Now that it was there.
+        if let Some(bare) = bare {
+            memory.discovered = Some((bare, Instant::now()));
+        }
+        Ok(keys)
     }
 
-    /// The keys' URL: asked for when unknown, when it failed, and once an hour. When the metadata cannot be fetched, a
-    /// URL that is known still serves: the keys matter, not the way to them.
+    /// Where the keys are: asked for when unknown, when they could not be had, and once an hour. When there is no
+    /// metadata any more, or none can be fetched, a URL that is known still serves: the keys matter, not the way to them.
     async fn discover(
         &self,
         issuer: &Configured,
         memory: &mut Memory,
         clock_skew: &mut Option<f64>,
         deadline: Instant,
-    ) -> Result<Url, AttemptError> {
+    ) -> Result<Discovered, AttemptError> {
         let known = memory.discovered.as_ref();
         let is_fresh = |(_, at): &&(Discovered, Instant)| !memory.failed && at.elapsed() < DISCOVERY_LIFE;
         if let Some((discovered, _)) = known.filter(is_fresh) {
-            return Ok(discovered.jwks_uri.clone());
+            return Ok(discovered.clone());
         }
         // Leaves time for the keys.
         let deadline = if known.is_some() { deadline - self.timeout / 2 } else { deadline };
-        match (metadata::discover(&self.fetcher, issuer, memory.form(), deadline).await, known) {
-            (Ok(discovered), _) => {
-                *clock_skew = discovered.clock_skew;
-                let url = discovered.jwks_uri.clone();
-                memory.discovered = Some((discovered, Instant::now()));
-                Ok(url)
+        let found = metadata::discover(&self.fetcher, issuer, memory.form(), deadline).await;
+        let serves_on = |known: &Discovered, error: &dyn fmt::Display| {
+            tracing::warn!(issuer = issuer.identifier, %error, "metadata not refreshed, its last jwks_uri serves on");
+            known.clone()
+        };
+        match (found, known) {
+            (Ok(found), Some((known, _)))
+                if found.form == Form::JwkSet && known.form != Form::JwkSet && !memory.gone =>
+            {
+                let known = serves_on(known, &found.not_offered.join("; "));
+                memory.discovered = Some((known.clone(), Instant::now()));
+                Ok(known)
             }
-            (Err(DiscoveryError::Fetch(error)), Some((discovered, _))) => {
-                tracing::warn!(issuer = issuer.identifier, error = %error, "metadata not refreshed, its last jwks_uri serves on");
-                Ok(discovered.jwks_uri.clone())
+            (Ok(found), _) if found.form == Form::JwkSet => Ok(found),
+            (Ok(found), _) => {
+                *clock_skew = found.clock_skew;
+                memory.discovered = Some((found.clone(), Instant::now()));
+                Ok(found)
             }
+            (Err(DiscoveryError::Fetch(error)), Some((known, _))) => Ok(serves_on(known, &error)),
             (Err(error), _) => Err(error.into()),
         }
     }
@@ -180,7 +207,13 @@ impl Source {
             memory.max_age = max_age.or(memory.max_age);
             return Ok(Keys { set: None, life: memory.max_age });
         };
-        let malformed = |flaw| AttemptError::Malformed { url: fetch::shown(url), flaw };
+        let malformed = |flaw| {
+            let found = match flaw {
+                MalformedJwkSet::TooManyKeys { .. } => Found::Other,
+                _ => Found::of(&body, answer.coding.as_ref()),
+            };
+            AttemptError::Malformed { url: fetch::shown(url), flaw, hint: self.hint(&found), found }
+        };
         let set = JwkSet::parse(&body, self.allowed_algorithms).map_err(malformed)?;
         if set.usable.is_empty() {
             return Err(AttemptError::NoUsableKey { url: fetch::shown(url), reasons: reasons(&set) });
@@ -190,6 +223,18 @@ impl Source {
         let text = self.keeps_document.then(|| String::from_utf8(body).ok()).flatten();
         memory.document = text.map(|text| Arc::new(Document { url: url.clone(), text }));
         Ok(Keys { set: Some(set), life: max_age })
+    }
+}
+
+impl Source {
+    /// What to do about something that is no key set.
+    fn hint(&self, found: &Found) -> &'static str {
+        match (&self.location, found) {
+            (_, Found::Other) => "",
+            (Location::Fixed(_), Found::Metadata) => "; use that as --jwks-url, or leave --jwks-url out",
+            (Location::Fixed(_), _) => "; is --jwks-url the address of the key set itself?",
+            (Location::Discovered(_), _) => "; name the key set with --jwks-url",
+        }
     }
 }
 

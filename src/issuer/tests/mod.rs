@@ -1,5 +1,6 @@
 //! The writer and its readers together, with a real issuer on a port of its own.
 
+mod discovery;
 mod disk;
 mod ghost;
 mod refresh;
