@@ -201,7 +201,7 @@ pub struct TokenFlags {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Routes")]
 pub struct RouteFlags {
-    /// A route that needs no token: exact, or a prefix with a final /*; repeatable
+    /// A route that needs no token: exact, or a prefix with a final /*; with METHOD not for requests with X-HTTP-Method-Override or its kin; repeatable
     #[arg(long, env = "CLAIMGATE_SKIP_AUTH_ROUTE", value_name = "[METHOD=]PATH", value_delimiter = ',')]
     pub skip_auth_route: Vec<String>,
     /// CORS preflights need no token

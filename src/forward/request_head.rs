@@ -19,6 +19,7 @@ use super::outbound::Outbound;
 use super::{ForwardToken, SubProtocols};
 use crate::denial::Denial;
 use crate::peer::{Peer, TrustedProxies};
+use crate::policy;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -198,6 +199,8 @@ impl HeadWriter {
         !is_framing_or_routing(&folded)
             && !self.identity.contain(&folded)
             && !matches!(class(&folded), Class::Forwarding)
+            // What decided about the request was read before them.
+            && !policy::overrides_method(name)
     }
 
     /// Copies what passes in one go; tells what was met on the way.

@@ -1,5 +1,6 @@
 //! May this request pass?
 
+mod method_override;
 mod rule;
 
 use http::request::Parts;
@@ -49,11 +50,14 @@ impl Policy {
 
     /// The rule for this request.
     pub fn rule_for(&self, head: &Parts) -> Rule {
-        if self.0.skip_auth_preflight && is_preflight(head) {
+        if self.0.skip_auth_preflight && is_preflight(head) && acts_by_its_method(head) {
             return Rule::Preflight;
         }
         let mut routes = self.0.skip_auth_routes.iter();
-        if routes.any(|route| route.matches(&head.method, head.uri.path())) { Rule::Public } else { Rule::Token }
+        let is_public = routes.any(|route| {
+            route.matches(&head.method, head.uri.path()) && (!route.has_method() || acts_by_its_method(head))
+        });
+        if is_public { Rule::Public } else { Rule::Token }
     }
 
     /// Decides whether the request may pass. The only maker of a [`Permit`].
@@ -63,6 +67,20 @@ impl Policy {
             (_, token) => Ok(Permit { token }),
         }
     }
+}
+
+/// Whether an origin can read no other method from a request than the one that a rule was chosen by.
+fn acts_by_its_method(head: &Parts) -> bool {
+    let is_overridden = method_override::is_asked_for(head);
+    if is_overridden {
+        tracing::debug!(method = %head.method, "a rule for one method does not cover a request that overrides its method");
+    }
+    !is_overridden
+}
+
+/// Whether a field of this name asks an origin to act upon another method than that of the request.
+pub fn overrides_method(name: &HeaderName) -> bool {
+    method_override::is_field(name.as_str())
 }
 
 /// The Fetch standard's "CORS-preflight request", not just any `OPTIONS`.

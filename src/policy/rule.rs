@@ -40,6 +40,11 @@ impl Route {
         self.method.as_ref().is_none_or(|own| own == method) && self.matches_path(path) && is_unambiguous(path)
     }
 
+    /// Whether this route is for one method alone.
+    pub fn has_method(&self) -> bool {
+        self.method.is_some()
+    }
+
     fn matches_path(&self, path: &str) -> bool {
         if self.is_prefix {
             path.strip_prefix(&*self.path).is_some_and(|rest| rest.starts_with('/'))

@@ -60,8 +60,73 @@ const CASES: &[Case] = &[
     ("the token elsewhere", "RFC 6750 §2.3", "GET", "/?access_token=a.b.c", "X-Access-Token: a.b.c\r\n"),
 ];
 
+/// The name, the source, the target and fields of a GET on a route that is public for GET alone.
+type Override = (&'static str, &'static str, &'static str, &'static str);
+
+/// What some framework takes another method from.
+const OVERRIDES: &[Override] = &[
+    ("Rails, Spring and Symfony", "CWE-650", "/get-only", "X-HTTP-Method-Override: DELETE"),
+    ("OData", "CWE-650", "/get-only", "X-HTTP-Method: DELETE"),
+    ("Express", "CWE-650", "/get-only", "X-Method-Override: DELETE"),
+    ("the same method", "CWE-650", "/get-only", "X-HTTP-Method-Override: GET"),
+    ("without a value", "CWE-650", "/get-only", "X-HTTP-Method-Override:"),
+    ("in small letters with underscores", "CVE-2025-64484", "/get-only", "x_http_method_override: DELETE"),
+    ("with dots", "CVE-2026-88011", "/get-only", "X.HTTP.Method.Override: DELETE"),
+    ("with a dash more", "CVE-2026-88011", "/get-only", "X-HTTP--Method-Override-: DELETE"),
+    ("a prefix before it", "CWE-650", "/get-only", "HTTP-X-HTTP-Method-Override: DELETE"),
+    ("that of a tunnel", "CWE-650", "/get-only", "X-Tunnel-Method: DELETE"),
+    ("that before a rewrite", "CWE-650", "/get-only", "X-Original-Method: DELETE"),
+    ("in the query", "CWE-650", "/get-only?_method=DELETE", "A: b"),
+    ("in the query, last and without a value", "CWE-650", "/get-only?a=b&_method", "A: b"),
+    ("in the query behind a semicolon", "CWE-650", "/get-only?a=b;_METHOD=DELETE", "A: b"),
+    ("in the query, escaped", "RFC 3986 §2.4", "/get-only?a&%5f%6dethod=DELETE", "A: b"),
+    ("in the query, as PHP mends names", "CWE-650", "/get-only?.method=DELETE", "A: b"),
+    ("in the query, as PHP reads lists", "CWE-650", "/get-only?_method%5B%5D=DELETE", "A: b"),
+    ("a field in the query, as ASP.NET MVC", "CWE-650", "/get-only?X-HTTP-Method-Override=DELETE", "A: b"),
+];
+
 pub(super) fn cases() -> Vec<(&'static str, &'static str)> {
-    CASES.iter().map(|(name, source, ..)| (*name, *source)).collect()
+    let cases = CASES.iter().map(|(name, source, ..)| (*name, *source));
+    cases.chain(OVERRIDES.iter().map(|(name, source, ..)| (*name, *source))).collect()
+}
+
+#[tokio::test]
+async fn a_route_for_one_method_is_closed_to_a_request_that_overrides_its_method() {
+    let house = House::start(&["--skip-auth-route", "GET=/get-only,/public"]).await;
+    let token = house.issuer.token().sign();
+    for (name, source, target, field) in OVERRIDES {
+        let ask = async |target: &str, token| {
+            let fields = format!("{field}\r\nConnection: close\r\n");
+            client::exchange(house.gate.addr(), client::request("GET", target, token, &fields)).await
+        };
+        let refused = ask(target, None).await;
+        assert_eq!(refused.status, 401, "{name} ({source})");
+        assert_eq!(refused.denial().reason, "token_missing", "{name} ({source})");
+        assert_eq!(ask(target, Some(&token)).await.status, 200, "{name} ({source}): with a token");
+        let anywhere = target.replace("get-only", "public");
+        assert_eq!(ask(&anywhere, None).await.status, 200, "{name} ({source}): a route for all methods");
+    }
+    for target in
+        ["/get-only?method=DELETE", "/get-only?%6dethod", "/get-only?a=_method&b=?_method", "/get-only?amethod"]
+    {
+        assert_eq!(client::get(house.gate.addr(), target, None).await.status, 200, "{target}");
+    }
+}
+
+#[tokio::test]
+async fn a_preflight_that_overrides_its_method_is_none() {
+    let house = House::start(&["--skip-auth-preflight"]).await;
+    let preflight = "Origin: https://x\r\nAccess-Control-Request-Method: PUT\r\nConnection: close\r\n";
+    for (target, field, status) in [
+        ("/a", "", 200),
+        ("/a", "X-HTTP-Method-Override: PUT\r\n", 401),
+        ("/a?_method=PUT", "", 401),
+        ("/a", "Access-Control-Request-Headers: x-http-method-override\r\n", 200),
+    ] {
+        let fields = format!("{preflight}{field}");
+        let response = client::exchange(house.gate.addr(), client::request("OPTIONS", target, None, &fields)).await;
+        assert_eq!(response.status, status, "{target} {field:?}");
+    }
 }
 
 #[tokio::test]

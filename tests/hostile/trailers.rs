@@ -27,6 +27,8 @@ const CASES: &[Case] = &[
     ("the address before", "CVE-2024-21494", "X-Forwarded-For", false),
     ("the protocol before with underscores", "CVE-2026-39858", "X_Forwarded_Proto", false),
     ("the URL before", "CVE-2018-14773", "X-Original-URL", false),
+    ("another method", "CWE-650", "X-HTTP-Method-Override", false),
+    ("another method with underscores", "CWE-650", "X_HTTP_Method", false),
     ("an announcement", "RFC 9110 §6.6.2", "Trailer", false),
 ];
 
