@@ -1,11 +1,12 @@
 //! The body of a request on its way in, in whichever protocol it comes.
 
+use std::cell::{Cell, RefCell};
 use std::error::Error;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::rc::Weak;
-use std::task::{Context, Poll, ready};
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -19,7 +20,40 @@ enum Source {
     #[default]
     Empty,
     Http1(Weak<dyn Content>),
-    Http2(hyper::body::Incoming),
+    Http2(hyper::body::Incoming, Rc<Demand>),
+}
+
+/// Whether the gate has begun to read a body that came over one HTTP/2 connection. It does so once a request may pass, and
+/// until then the connection need not read what the client sends ahead.
+#[derive(Debug, Default)]
+pub struct Demand {
+    has_arisen: Cell<bool>,
+    reader: RefCell<Option<Waker>>,
+}
+
+impl Demand {
+    /// Whether there has been any.
+    pub const fn has_arisen(&self) -> bool {
+        self.has_arisen.get()
+    }
+
+    /// Wakes this task once there is any, or the connection's reader may go on for another reason.
+    pub fn watch(&self, cx: &Context<'_>) {
+        self.reader.replace(Some(cx.waker().clone()));
+    }
+
+    /// Lets the connection's reader look again.
+    pub fn wake(&self) {
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+
+    fn arise(&self) {
+        if !self.has_arisen.replace(true) {
+            self.wake();
+        }
+    }
 }
 
 /// Where the content of a request over HTTP/1 comes from: a connection, which may end before its reader does.
@@ -53,11 +87,10 @@ impl Incoming {
     pub fn http1(content: Weak<dyn Content>) -> Self {
         Self(Source::Http1(content))
     }
-}
 
-impl From<hyper::body::Incoming> for Incoming {
-    fn from(body: hyper::body::Incoming) -> Self {
-        Self(if body.is_end_stream() { Source::Empty } else { Source::Http2(body) })
+    /// A body that came over HTTP/2, on a connection that waits for this demand.
+    pub fn http2(body: hyper::body::Incoming, demand: &Rc<Demand>) -> Self {
+        Self(if body.is_end_stream() { Source::Empty } else { Source::Http2(body, Rc::clone(demand)) })
     }
 }
 
@@ -78,12 +111,15 @@ impl Body for Incoming {
                 }
                 polled
             }
-            Source::Http2(body) => Poll::Ready(match ready!(Pin::new(&mut *body).poll_frame(cx)) {
-                Some(frame) => Some(frame.map_err(|error| cause(&error))),
-                // hyper takes a stream that was reset without an error for one that has ended.
-                None if !body.is_end_stream() => Some(Err(Broken::Gone)),
-                None => None,
-            }),
+            Source::Http2(body, demand) => {
+                demand.arise();
+                Poll::Ready(match ready!(Pin::new(&mut *body).poll_frame(cx)) {
+                    Some(frame) => Some(frame.map_err(|error| cause(&error))),
+                    // hyper takes a stream that was reset without an error for one that has ended.
+                    None if !body.is_end_stream() => Some(Err(Broken::Gone)),
+                    None => None,
+                })
+            }
         }
     }
 
@@ -91,7 +127,7 @@ impl Body for Incoming {
         match &self.0 {
             Source::Empty => true,
             Source::Http1(content) => content.upgrade().is_some_and(|content| content.is_end_stream()),
-            Source::Http2(body) => body.is_end_stream(),
+            Source::Http2(body, _) => body.is_end_stream(),
         }
     }
 
@@ -99,7 +135,7 @@ impl Body for Incoming {
         match &self.0 {
             Source::Empty => SizeHint::with_exact(0),
             Source::Http1(content) => content.upgrade().map(|content| content.size_hint()).unwrap_or_default(),
-            Source::Http2(body) => body.size_hint(),
+            Source::Http2(body, _) => body.size_hint(),
         }
     }
 }

@@ -11,6 +11,7 @@ mod forwarding;
 mod grpc;
 mod hardening;
 mod headers;
+mod held;
 mod hostile;
 mod http2;
 mod inject;

@@ -57,6 +57,8 @@ pub(super) struct Frames {
     paid: u64,
     /// When time was counted last.
     since: Instant,
+    /// How many bytes of bodies have come since that was asked last.
+    content: usize,
 }
 
 /// The streams that a client has opened and neither side has ended for good.
@@ -81,6 +83,7 @@ impl Frames {
             credit: CREDIT,
             paid: 0,
             since: Instant::now(),
+            content: 0,
         }
     }
 
@@ -123,6 +126,11 @@ impl Frames {
         std::mem::take(&mut self.paid)
     }
 
+    /// How many bytes of bodies have come, or are announced by the heads of their frames, since this was asked last.
+    pub(super) fn take_content(&mut self) -> usize {
+        std::mem::take(&mut self.content)
+    }
+
     /// A GOAWAY that ends the connection, when one can be put in: in the middle of another frame none can.
     pub(super) fn goaway(&self, reason: Reason) -> Option<[u8; 17]> {
         if self.sent.is_within() {
@@ -137,6 +145,7 @@ impl Frames {
         let is_open = self.streams.contains(frame.stream);
         match frame.kind {
             Kind::Data if frame.length > 0 && is_open => {
+                self.content = self.content.saturating_add(frame.length);
                 self.earn(BODY);
                 return Ok(());
             }

@@ -29,6 +29,9 @@ impl hyper::rt::Read for Http2Io {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
+        if this.streams.ahead().must_wait(cx) {
+            return Poll::Pending;
+        }
         let looked = ready!(this.connection.poll_unframed(cx, cursor.remaining(), |bytes| {
             cursor.put_slice(bytes);
             this.streams.read(bytes)

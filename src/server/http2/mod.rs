@@ -1,5 +1,6 @@
 //! One HTTP/2 connection: its streams, its time limits, its end.
 
+mod ahead;
 mod frames;
 mod io;
 mod request;
@@ -25,6 +26,7 @@ use super::connection::ErrorChain;
 use super::io::Connection;
 use super::shutdown::{Stage, Watch};
 use super::worker::Worker;
+use crate::incoming::Incoming;
 use crate::peer::Peer;
 
 pub(super) use self::frames::PREFACE;
@@ -136,8 +138,9 @@ async fn answer<H: Handler>(
     let is_head = request.method() == Method::HEAD;
     let mut reply = match request::normalise(&mut request) {
         Ok(()) => {
+            let _unanswered = streams.unanswered();
             let (head, body) = request.into_parts();
-            worker.handler.handle(Rc::new(head), body.into(), &peer, None).await
+            worker.handler.handle(Rc::new(head), Incoming::http2(body, streams.ahead().demand()), &peer, None).await
         }
         Err(denial) => worker.handler.refuse(denial, &peer, Some(Rc::new(request.into_parts().0))),
     };

@@ -13,6 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
 use super::super::io::Connection;
+use super::ahead::Ahead;
 use super::frames::{Flood, Frames, Reason};
 use crate::deadline::Deadline;
 
@@ -43,6 +44,7 @@ struct State {
     is_over: Cell<bool>,
     is_write_stalled: Cell<bool>,
     must_hurry: Cell<bool>,
+    ahead: Ahead,
     waiting_for: Cell<Awaited>,
 }
 
@@ -85,6 +87,7 @@ impl Streams {
             is_over: Cell::new(false),
             is_write_stalled: Cell::new(false),
             must_hurry: Cell::new(false),
+            ahead: Ahead::default(),
             waiting_for: Cell::new(Awaited::First),
         }))
     }
@@ -121,12 +124,26 @@ impl Streams {
         self.0.frames.borrow_mut().take_paid() >= TURN
     }
 
+    /// What has come of bodies that are not wanted yet.
+    pub(super) fn ahead(&self) -> &Ahead {
+        &self.0.ahead
+    }
+
+    /// A request has no answer until what is returned is dropped.
+    pub(super) fn unanswered(&self) -> Unanswered {
+        self.0.ahead.begin();
+        Unanswered(Rc::clone(&self.0))
+    }
+
     /// This has come.
     pub(super) fn read(&self, bytes: &[u8]) -> Result<(), Flood> {
         if bytes.is_empty() {
             self.end();
         }
-        self.0.frames.borrow_mut().read(bytes, Instant::now())?;
+        let mut frames = self.0.frames.borrow_mut();
+        frames.read(bytes, Instant::now())?;
+        self.0.ahead.receive(frames.take_content());
+        drop(frames);
         self.0.settle(false);
         Ok(())
     }
@@ -188,7 +205,10 @@ impl Streams {
             tasks.extend(new);
             match Pin::new(&mut *tasks).poll_next(cx) {
                 Poll::Ready(Some(())) => has_gone_on = true,
-                Poll::Ready(None) | Poll::Pending => return has_gone_on,
+                Poll::Ready(None) | Poll::Pending => {
+                    self.0.ahead.have_begun();
+                    return has_gone_on;
+                }
             }
         }
     }
@@ -266,6 +286,15 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Streams {
             None => Box::pin(future),
         };
         self.0.new.borrow_mut().push(task);
+    }
+}
+
+/// A request that has no answer yet.
+pub(super) struct Unanswered(Rc<State>);
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        self.0.ahead.end();
     }
 }
 

@@ -7,8 +7,12 @@ use bytes::BytesMut;
 
 use super::Date;
 
-/// What one read may bring: more than a head, and a body in few system calls.
+/// The most bytes that one read of a body brings, so that it takes few system calls.
 pub(super) const BUFFER_SIZE: usize = 64 * 1024;
+
+/// The most bytes that one read of a head brings: more than most heads have. What comes behind a head in the same read is
+/// kept for as long as its request waits, and any client may send it.
+pub(super) const HEAD_READ_SIZE: usize = 8 * 1024;
 
 /// Clones are the same. Nobody holds one of them for longer than a poll.
 #[derive(Clone, Debug)]

@@ -100,7 +100,7 @@ impl Connection {
             match direct {
                 Some(left) => return self.poll_direct(cx, left).map(Some),
                 None => {
-                    if !matches!(ready!(self.poll_fill(cx)), Ok(1..)) {
+                    if !matches!(ready!(self.poll_fill(cx, BUFFER_SIZE)), Ok(1..)) {
                         return Poll::Ready(Some(Err(Broken::Gone)));
                     }
                 }

@@ -16,6 +16,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, ReadBuf};
 
 pub(super) use self::buffers::Buffers;
+use self::buffers::HEAD_READ_SIZE;
 pub(super) use self::date::Date;
 pub(super) use self::tunnel_io::TunnelIo;
 use super::stream::Stream;
@@ -181,7 +182,7 @@ impl Connection {
                     return Poll::Ready(true);
                 }
             }
-            if !matches!(ready!(self.poll_fill(cx)), Ok(1..)) {
+            if !matches!(ready!(self.poll_fill(cx, HEAD_READ_SIZE)), Ok(1..)) {
                 return Poll::Ready(false);
             }
         }
@@ -197,7 +198,7 @@ impl Connection {
             if let Some(head) = taken.transpose() {
                 return Poll::Ready(Some(head));
             }
-            let received = self.poll_received(cx, |bytes| {
+            let received = self.poll_received(cx, HEAD_READ_SIZE, |bytes| {
                 (!bytes.is_empty()).then(|| self.wire.borrow_mut().receive_head(bytes, spare))
             });
             taken = match ready!(received) {
@@ -208,7 +209,8 @@ impl Connection {
         }
     }
 
-    /// Ready when the client goes away before its answer is written. What else comes meanwhile is kept for later.
+    /// Ready when the client goes away before its answer is written. A little of what else comes is kept for later, and the
+    /// rest left in the socket.
     pub(super) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.phase.get() != Phase::Serving {
             return Poll::Pending;
@@ -220,27 +222,34 @@ impl Connection {
                 self.content.watch(cx);
                 return Poll::Pending;
             }
-            if wire.is_full() {
+            let room = wire.room();
+            if room == 0 {
                 return Poll::Pending;
             }
             drop(wire);
-            if !matches!(ready!(self.poll_fill(cx)), Ok(1..)) {
+            if !matches!(ready!(self.poll_fill(cx, room)), Ok(1..)) {
                 return Poll::Ready(());
             }
         }
     }
 
-    /// Reads some bytes into the wire; how many, 0 at the end.
-    fn poll_fill(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.poll_received(cx, |bytes| {
+    /// Reads at most `limit` bytes into the wire; how many, 0 at the end.
+    fn poll_fill(&self, cx: &mut Context<'_>, limit: usize) -> Poll<io::Result<usize>> {
+        self.poll_received(cx, limit, |bytes| {
             self.wire.borrow_mut().receive(bytes);
             bytes.len()
         })
     }
 
-    fn poll_received<T>(&self, cx: &mut Context<'_>, then: impl FnOnce(&[u8]) -> T) -> Poll<io::Result<T>> {
+    fn poll_received<T>(
+        &self,
+        cx: &mut Context<'_>,
+        limit: usize,
+        then: impl FnOnce(&[u8]) -> T,
+    ) -> Poll<io::Result<T>> {
         let mut scratch = self.buffers.read();
-        let mut buffer = ReadBuf::new(&mut scratch);
+        let size = limit.min(scratch.len());
+        let mut buffer = ReadBuf::new(scratch.get_mut(..size).unwrap_or_default());
         ready!(Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, &mut buffer))?;
         Poll::Ready(Ok(then(buffer.filled())))
     }
@@ -256,11 +265,8 @@ impl Connection {
         if wire.has_held() {
             return Poll::Ready(Ok(wire.give(limit, then)));
         }
-        let mut scratch = self.buffers.read();
-        let size = limit.min(scratch.len());
-        let mut buffer = ReadBuf::new(scratch.get_mut(..size).unwrap_or_default());
-        ready!(Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, &mut buffer))?;
-        Poll::Ready(Ok(then(buffer.filled())))
+        drop(wire);
+        self.poll_received(cx, limit, then)
     }
 
     /// Waits for the deadline; ready when the connection is silent, or to be closed without another word.

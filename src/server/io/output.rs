@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncWrite, ReadBuf};
 
+use super::buffers::BUFFER_SIZE;
 use super::{Connection, Date, LINGER_SIZE, LINGER_TIME, Phase};
 
 /// The most bytes that are put together to be written in one piece.
@@ -36,7 +37,7 @@ impl Connection {
         }
         loop {
             let lingered = self.lingered.get().unwrap_or_default();
-            match ready!(self.poll_received(cx, <[u8]>::len)) {
+            match ready!(self.poll_received(cx, BUFFER_SIZE, <[u8]>::len)) {
                 Ok(count @ 1..) if lingered < LINGER_SIZE => self.lingered.set(Some(lingered.saturating_add(count))),
                 // The end, enough of it, or the client's own reset.
                 _ => return Poll::Ready(Ok(())),

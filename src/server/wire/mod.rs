@@ -20,8 +20,8 @@ use super::http2::PREFACE;
 use crate::chunked::{Chunked, Malformed, Piece, take};
 use crate::denial::Denial;
 
-/// The most bytes that are kept back behind a message whose answer is not written yet.
-const MAX_HELD: usize = 64 * 1024;
+/// The most bytes that are kept behind a message whose answer is not written yet. A client needs no token to send them.
+const MAX_HELD: usize = 8 * 1024;
 
 /// One connection's reading side.
 #[derive(Debug)]
@@ -210,9 +210,9 @@ impl Wire {
         matches!(self.state, State::Answer)
     }
 
-    /// Whether so much is held that reading on must wait for the answer.
-    pub(super) fn is_full(&self) -> bool {
-        self.is_awaiting_answer() && self.held.len() >= MAX_HELD
+    /// How many bytes more may be kept behind a message whose answer is awaited.
+    pub(super) fn room(&self) -> usize {
+        MAX_HELD.saturating_sub(self.held.len())
     }
 
     /// Looks for a whole head in what is held; how long it is.
