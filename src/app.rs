@@ -201,11 +201,14 @@ impl MakeHandler for MakeGateway {
         let Self { config, issuers, clock, log, metrics, places } = self;
         let cache_size = config.token_cache_size / config.server.workers.get() as u64;
         let verifier = Verifier::new(
-            Issuers::new(issuers),
+            Issuers::new(issuers.clone()),
             config.expectations.clone(),
             config.claims_headers.clone(),
             cache_size,
         );
+        for issuer in &issuers {
+            tokio::task::spawn_local(recall_streams(Arc::clone(issuer), deadlines.clone()));
+        }
         let upstream = Upstream::new(&config.forward, &places, deadlines);
         if let Some(counters) = verifier.cache_counters().cloned() {
             metrics.collect(move |samples| add_cache(samples, &counters));
@@ -216,6 +219,15 @@ impl MakeHandler for MakeGateway {
         let policy = Policy::new(config.policy.clone());
         Gateway::new(policy, verifier, upstream, &config.realm, clock, observer)
             .with_handshake_place(config.handshake_place.clone())
+    }
+}
+
+/// Has the streams of one worker look whether their keys are still there, each time that an issuer has others.
+async fn recall_streams(issuer: Arc<Issuer>, deadlines: Deadlines) {
+    let mut seen = 0;
+    loop {
+        seen = issuer.other_keys(seen).await;
+        deadlines.recall(Upstream::KEY_WITHDRAWAL);
     }
 }
 

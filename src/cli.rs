@@ -304,7 +304,7 @@ pub struct LimitFlags {
     /// How long a body may stand still, in either direction [default: 5m]
     #[arg(long, env = "CLAIMGATE_STREAM_IDLE_TIMEOUT", value_name = "DURATION")]
     pub stream_idle_timeout: Option<String>,
-    /// What becomes of event streams and gRPC calls when their token ends: close or ignore [default: close]
+    /// What becomes of event streams and gRPC calls when their token ends or its key is withdrawn: close or ignore [default: close]
     #[arg(long, env = "CLAIMGATE_STREAM_EXPIRY", value_name = "CLOSE|IGNORE")]
     pub stream_expiry: Option<String>,
     /// What a request body must bring in 10 s on average after its first 30 s; 0 for nothing [default: 1KiB]

@@ -35,6 +35,8 @@ struct Limits {
 struct Slot {
     at: Option<Instant>,
     has_elapsed: bool,
+    /// Whether [`Deadlines::recall`] is for it.
+    is_recallable: bool,
     waker: Option<Waker>,
 }
 
@@ -78,6 +80,21 @@ impl Deadlines {
         Deadline { limits: Rc::clone(&self.0), key }
     }
 
+    /// Has all that are recallable elapse within `spread`, each at a moment of its own, so that not all begin at once what
+    /// they do then.
+    pub fn recall(&self, spread: Duration) {
+        let now = self.0.now();
+        let mut first: Option<Instant> = None;
+        for (_, slot) in self.0.slots.borrow_mut().iter_mut().filter(|(_, slot)| slot.is_recallable) {
+            let at = now + spread.mul_f64(fastrand::f64());
+            slot.at = Some(at);
+            first = Some(first.map_or(at, |first| first.min(at)));
+        }
+        if let Some(first) = first {
+            self.0.sweep_by(first);
+        }
+    }
+
     /// Fires what is due, for as long as it is polled. Each worker runs one.
     pub async fn sweep(self) {
         loop {
@@ -98,6 +115,13 @@ impl Deadlines {
 impl Limits {
     fn now(&self) -> Instant {
         self.ticks.and_then(Ticks::now).unwrap_or_else(Instant::now)
+    }
+
+    fn sweep_by(&self, at: Instant) {
+        if self.next.get().is_none_or(|next| at < next) {
+            self.next.set(Some(at));
+            self.sooner.notify_one();
+        }
     }
 
     fn fire(&self, now: Instant) {
@@ -131,6 +155,13 @@ impl Deadline {
         Deadlines(Rc::clone(&self.limits)).deadline()
     }
 
+    /// Elapses at each [`Deadlines::recall`] from now on, armed or not.
+    #[must_use]
+    pub fn recallable(self) -> Self {
+        self.limits.with(self.key, |slot| slot.is_recallable = true);
+        self
+    }
+
     /// The time for limits of the same worker. Where a duration is told to somebody, it is not exact enough.
     pub fn now(&self) -> Instant {
         self.limits.now()
@@ -147,10 +178,7 @@ impl Deadline {
             slot.at = Some(at);
             slot.has_elapsed = false;
         });
-        if self.limits.next.get().is_none_or(|next| at < next) {
-            self.limits.next.set(Some(at));
-            self.limits.sooner.notify_one();
-        }
+        self.limits.sweep_by(at);
     }
 
     /// Does not elapse until armed again.
@@ -265,6 +293,26 @@ mod tests {
                 deadline.arm_in(Duration::from_secs(3));
                 deadline.elapsed().await;
                 assert_eq!(start.elapsed().as_secs(), 3);
+            }
+        })
+        .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_recall_is_for_those_that_are_recallable_and_comes_in_time() {
+        swept(async |deadlines| {
+            let spread = Duration::from_secs(4);
+            let recallable: Vec<_> = (0..50).map(|_| deadlines.deadline().recallable()).collect();
+            let other = deadlines.deadline();
+            for _ in 0..2 {
+                let start = Instant::now();
+                deadlines.recall(spread);
+                for deadline in &recallable {
+                    deadline.elapsed().await;
+                    deadline.disarm();
+                }
+                assert!(start.elapsed() <= spread + GRAIN, "{:?}", start.elapsed());
+                assert!(other.poll_elapsed(&mut Context::from_waker(Waker::noop())).is_pending());
             }
         })
         .await;

@@ -227,6 +227,7 @@ const fn cause(cut: &ResponseCut) -> Cut {
         ResponseCut::Origin(_) => Cut::Upstream,
         ResponseCut::Idle => Cut::Idle,
         ResponseCut::TokenExpired(_) => Cut::TokenExpired,
+        ResponseCut::KeyWithdrawn(_) => Cut::KeyWithdrawn,
         ResponseCut::DeadlineExceeded(_) => Cut::DeadlineExceeded,
     }
 }
@@ -288,6 +289,7 @@ impl Tunnel {
         };
         match joint.join(client, cut, count).await {
             TunnelEnd::TokenExpired => observation.cut(Cut::TokenExpired),
+            TunnelEnd::KeyWithdrawn => observation.cut(Cut::KeyWithdrawn),
             TunnelEnd::Idle => observation.cut(Cut::Idle),
             TunnelEnd::Origin => observation.cut(Cut::Upstream),
             TunnelEnd::Closed | TunnelEnd::Cut => {}

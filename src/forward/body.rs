@@ -12,6 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::answer::Answer;
 pub(super) use super::exchange::{Cut, Exchange, Limits};
+use super::expiry::KeyWatch;
 use super::grpc::{self, Ends, Why};
 use super::pace::Pace;
 use super::request_head::HeadWriter;
@@ -196,14 +197,36 @@ pub struct ResponseBody {
     inner: Answer,
     exchange: Rc<Exchange>,
     idle: Option<Deadline>,
-    /// When its token ends, for a stream.
-    ends: Option<Box<(Deadline, Why)>>,
+    /// What ends it before its own end, for a stream.
+    ends: Option<Box<StreamEnd>>,
     /// What follows a 101.
     tunnel: Option<Tunnel>,
     /// How it ends, once what came before has gone out.
     cut: Option<Box<ResponseCut>>,
     /// That was told in trailers.
     is_told: bool,
+}
+
+/// What ends a stream before its own end.
+#[derive(Debug)]
+struct StreamEnd {
+    time: Option<(Deadline, Why)>,
+    key: Option<KeyWatch>,
+}
+
+impl StreamEnd {
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<ResponseCut> {
+        if let Some((deadline, why)) = &self.time
+            && deadline.poll_elapsed(cx).is_ready()
+        {
+            return Poll::Ready(match why {
+                Why::TokenExpired => ResponseCut::TokenExpired(h2::Reason::CANCEL.into()),
+                Why::DeadlineExceeded => ResponseCut::DeadlineExceeded(h2::Reason::CANCEL.into()),
+            });
+        }
+        let Some(key) = &self.key else { return Poll::Pending };
+        key.poll_withdrawn(cx).map(|()| ResponseCut::KeyWithdrawn(h2::Reason::CANCEL.into()))
+    }
 }
 
 /// Why a response body was cut; the client can tell, because its connection is too.
@@ -218,22 +241,26 @@ pub enum ResponseCut {
     /// Its token ended. Over HTTP/2 the source tells hyper how the stream is reset.
     #[error("the token of the stream has expired")]
     TokenExpired(#[source] h2::Error),
+    /// The key of its token was withdrawn.
+    #[error("the key of the stream's token was withdrawn")]
+    KeyWithdrawn(#[source] h2::Error),
     /// It was a gRPC call and its deadline had passed.
     #[error("the deadline of the call has passed")]
     DeadlineExceeded(#[source] h2::Error),
 }
 
 impl ResponseBody {
-    /// `ends`: when it is cut, if it is a stream.
-    pub(super) fn new(mut inner: Answer, exchange: Rc<Exchange>, ends: Option<Ends>) -> Self {
+    /// `ends`: when it is cut, if it is a stream; `key`: before that, if its token's key is withdrawn.
+    pub(super) fn new(mut inner: Answer, exchange: Rc<Exchange>, ends: Option<Ends>, key: Option<KeyWatch>) -> Self {
         if !exchange.is_complete() {
             inner.detach();
         }
-        let ends = ends.map(|Ends { at, why }| {
+        let time = ends.map(|Ends { at, why }| {
             let deadline = exchange.deadline().another();
             deadline.arm(at);
-            Box::new((deadline, why))
+            (deadline, why)
         });
+        let ends = (time.is_some() || key.is_some()).then(|| Box::new(StreamEnd { time, key }));
         let mut body = Self { inner, exchange, idle: None, ends, tunnel: None, cut: None, is_told: false };
         if body.inner.is_end_stream() {
             body.complete();
@@ -306,13 +333,9 @@ impl Body for ResponseBody {
         if let Some(cut) = this.cut.take() {
             return Poll::Ready(Some(this.end(cut)));
         }
-        if let Some((deadline, why)) = this.ends.as_deref()
-            && deadline.poll_elapsed(cx).is_ready()
+        if let Some(ends) = this.ends.as_deref()
+            && let Poll::Ready(cut) = ends.poll(cx)
         {
-            let cut = match why {
-                Why::TokenExpired => ResponseCut::TokenExpired(h2::Reason::CANCEL.into()),
-                Why::DeadlineExceeded => ResponseCut::DeadlineExceeded(h2::Reason::CANCEL.into()),
-            };
             this.ends = None;
             return this.cut(cut, cx);
         }

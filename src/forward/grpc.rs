@@ -73,6 +73,7 @@ pub(super) const fn limits(limits: Limits) -> Limits {
 pub(super) fn trailers(cut: &ResponseCut) -> Option<HeaderMap> {
     let (status, message) = match cut {
         ResponseCut::TokenExpired(_) => (16, "token expired"),
+        ResponseCut::KeyWithdrawn(_) => (16, "key withdrawn"),
         ResponseCut::DeadlineExceeded(_) => (4, "deadline exceeded"),
         ResponseCut::Idle => (14, "the call stood still"),
         ResponseCut::Origin(error) if is_reset(&**error) => return None,

@@ -43,6 +43,7 @@ use tokio::time::Instant;
 use self::answer::Answer;
 use self::body::{Cut, Exchange, Limits, RequestBody};
 pub use self::body::{ResponseBody, ResponseCut};
+use self::expiry::KeyWatch;
 pub use self::expiry::StreamExpiry;
 use self::grpc::{Ends, Why};
 pub use self::origin::{Address, Origin, Protocol};
@@ -160,6 +161,10 @@ pub struct Upstream {
 }
 
 impl Upstream {
+    /// Within which streams end whose key was withdrawn, from when that is known on. Not all at once, since their clients
+    /// come back.
+    pub const KEY_WITHDRAWAL: Duration = Duration::from_secs(4);
+
     /// Needs a local runtime, in which its connections live. `places` are those of all workers.
     pub fn new(settings: &Settings, places: &Places, deadlines: &Deadlines) -> Self {
         Self {
@@ -202,11 +207,16 @@ impl Upstream {
         let outbound = Outbound { head, permit: &permit, inbound, asked: asked.as_deref() };
         let exchange = Rc::new(self.begin(head, &permit, &inbound));
         let body = RequestBody::new(body, &exchange, &self.head);
+        // A call may be answered late, and is a stream all the same.
+        let call_watch = if inbound.is_grpc { self.key_watch(&permit) } else { None };
         let answered = {
             // Made where it stays: a future is copied whole each time it is moved.
             let mut exchanging = pin!(self.exchange(&outbound, &exchange, body));
             poll_fn(|cx| match exchanging.as_mut().poll(cx) {
-                Poll::Pending => exchange.deadline().poll_elapsed(cx).map(|()| Err(late(&exchange, &permit, &inbound))),
+                Poll::Pending => match &call_watch {
+                    Some(watch) if watch.poll_withdrawn(cx).is_ready() => Poll::Ready(Err(expiry::withdrawn())),
+                    _ => exchange.deadline().poll_elapsed(cx).map(|()| Err(late(&exchange, &permit, &inbound))),
+                },
                 answered @ Poll::Ready(_) => answered,
             })
             .await
@@ -221,14 +231,21 @@ impl Upstream {
                 deadline: self.deadlines.deadline(),
                 idle: self.limits.idle,
                 ends: self.stream_expiry.ends_at(&permit, &inbound),
+                key: self.key_watch(&permit),
             };
             let tunnel = Tunnel::new(tunnel::Ends { origin, received, is_websocket: asked.is_websocket(), limits });
             return Ok(reply.map(|body| ResponseBody::switched(body, exchange, tunnel)));
         }
         exchange.answered();
         response_head::filter(&mut reply.head)?;
-        let ends = exchange.ends().or_else(|| self.stream_ends(&reply, &permit, &inbound));
-        Ok(reply.map(|body| ResponseBody::new(body, exchange, ends)))
+        let is_events = is_stream_of_events(&reply);
+        let ends = exchange.ends().or_else(|| is_events.then(|| self.token_end(&permit, &inbound)).flatten());
+        let key = call_watch.or_else(|| is_events.then(|| self.key_watch(&permit)).flatten());
+        Ok(reply.map(|body| ResponseBody::new(body, exchange, ends, key)))
+    }
+
+    fn key_watch(&self, permit: &Permit) -> Option<KeyWatch> {
+        self.stream_expiry.key_watch(permit, &self.deadlines)
     }
 
     fn begin(&self, head: &Parts, permit: &Permit, inbound: &Inbound<'_>) -> Exchange {
@@ -240,14 +257,17 @@ impl Upstream {
         Exchange::call(deadline, self.limits, Ends::of(&head.headers, inbound.since, token))
     }
 
-    /// A body with a length is whole in the end, however long it takes.
-    fn stream_ends<B: Body>(&self, reply: &Reply<B>, permit: &Permit, inbound: &Inbound<'_>) -> Option<Ends> {
-        // One of events does not come as lines.
-        let Fields::Map(headers) = &reply.head.fields else { return None };
-        let is_stream = reply.body.size_hint().exact().is_none() && response_head::is_event_stream(headers);
-        let at = is_stream.then(|| self.stream_expiry.ends_at(permit, inbound)).flatten()?;
+    fn token_end(&self, permit: &Permit, inbound: &Inbound<'_>) -> Option<Ends> {
+        let at = self.stream_expiry.ends_at(permit, inbound)?;
         Some(Ends { at, why: Why::TokenExpired })
     }
+}
+
+/// A body with a length is whole in the end, however long it takes.
+fn is_stream_of_events<B: Body>(reply: &Reply<B>) -> bool {
+    // One of events does not come as lines.
+    let Fields::Map(headers) = &reply.head.fields else { return false };
+    reply.body.size_hint().exact().is_none() && response_head::is_event_stream(headers)
 }
 
 /// Takes over the origin's end of a connection that has become something else.

@@ -40,6 +40,8 @@ pub(super) struct Close {
 impl Close {
     /// The token has ended.
     pub(super) const EXPIRED: Self = Self { code: 1008, reason: "token expired" };
+    /// The key of the token was withdrawn.
+    pub(super) const KEY_WITHDRAWN: Self = Self { code: 1008, reason: "key withdrawn" };
     /// Nothing has come for too long.
     pub(super) const IDLE: Self = Self { code: 1001, reason: "idle" };
     /// The process ends.

@@ -210,6 +210,20 @@ impl Issuer {
         self.newer_keys(header, seen.set(), newer).await
     }
 
+    /// Waits for keys that are not those of this generation, and returns theirs. None at all are no others.
+    pub async fn other_keys(&self, than: u64) -> u64 {
+        let mut progress = self.progress.subscribe();
+        loop {
+            // In this order: a set is published before the end of its attempt is told.
+            let generation = self.snapshot.load().generation();
+            if generation != 0 && generation != than {
+                return generation;
+            }
+            // An error would mean that there is no sender; it is a part of this.
+            let _ = progress.changed().await;
+        }
+    }
+
     /// How it stands.
     pub fn status(&self) -> Status {
         let (set, progress) = (self.snapshot.load(), self.progress.borrow().clone());

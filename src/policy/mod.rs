@@ -107,8 +107,24 @@ impl Permit {
         self.token.as_ref().map(AccessToken::expiration)
     }
 
+    /// What is asked whether it would be given again; none on a public route.
+    pub fn standing(&self) -> Option<Standing> {
+        self.token.clone().map(Standing)
+    }
+
     /// From when on its token is refused; never on a public route.
     pub fn accepted_until(&self) -> Option<NumericDate> {
         self.token.as_ref().map(AccessToken::accepted_until)
+    }
+}
+
+/// Tells whether what a request passed with still stands, for what goes on for longer than a request.
+#[derive(Clone, Debug)]
+pub struct Standing(AccessToken);
+
+impl Standing {
+    /// Whether its token's key was withdrawn.
+    pub fn is_withdrawn(&self) -> bool {
+        self.0.is_withdrawn()
     }
 }

@@ -37,6 +37,8 @@ pub enum Outcome {
 pub enum Cut {
     /// It was a stream, and its token ended.
     TokenExpired,
+    /// It was a stream, and the key of its token was withdrawn.
+    KeyWithdrawn,
     /// It was a gRPC call, and went on after its deadline.
     DeadlineExceeded,
     /// It stood still for too long.
@@ -47,12 +49,14 @@ pub enum Cut {
 
 impl Cut {
     /// Each of them.
-    pub const ALL: [Self; 4] = [Self::TokenExpired, Self::DeadlineExceeded, Self::Idle, Self::Upstream];
+    pub const ALL: [Self; 5] =
+        [Self::TokenExpired, Self::KeyWithdrawn, Self::DeadlineExceeded, Self::Idle, Self::Upstream];
 
     /// As logs and metrics name it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::TokenExpired => "token_expired",
+            Self::KeyWithdrawn => "key_withdrawn",
             Self::DeadlineExceeded => "deadline_exceeded",
             Self::Idle => "idle",
             Self::Upstream => "upstream",

@@ -210,6 +210,12 @@ impl AccessToken {
         sizes.sum::<usize>().saturating_add(size_of::<Verified>()) as u64
     }
 
+    /// Whether its issuer is known to have withdrawn the key that signed it. Keys that are only too old are not known to
+    /// be withdrawn.
+    pub fn is_withdrawn(&self) -> bool {
+        self.0.issuer.keys().is_some() && !self.has_key()
+    }
+
     /// Whether the key that signed it is still one of its issuer's.
     fn has_key(&self) -> bool {
         let Some(keys) = self.0.issuer.keys() else { return false };

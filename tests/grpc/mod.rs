@@ -10,9 +10,10 @@ use crate::support::Caller;
 use crate::support::caller::{Call, End};
 
 /// How an origin over HTTP/1.1 begins an answer, and one message in it.
-const BEGUN: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nTransfer-Encoding: chunked\r\n\r\n";
-const MESSAGE: &[u8] = b"\0\0\0\0\x02hi";
-const CHUNK: &str = "7\r\n\0\0\0\0\u{2}hi\r\n";
+pub(crate) const BEGUN: &str =
+    "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nTransfer-Encoding: chunked\r\n\r\n";
+pub(crate) const MESSAGE: &[u8] = b"\0\0\0\0\x02hi";
+pub(crate) const CHUNK: &str = "7\r\n\0\0\0\0\u{2}hi\r\n";
 
 fn request(token: Option<&str>, fields: &[(&str, &str)]) -> Request<()> {
     let request = Request::post("http://gate.test/shout.Shout/Both").header("te", "trailers");
@@ -24,14 +25,14 @@ fn request(token: Option<&str>, fields: &[(&str, &str)]) -> Request<()> {
 }
 
 /// A call whose request stays open.
-async fn call(caller: &Caller, token: Option<&str>, fields: &[(&str, &str)]) -> Call {
+pub(crate) async fn call(caller: &Caller, token: Option<&str>, fields: &[(&str, &str)]) -> Call {
     let mut call = caller.begin(request(token, fields), false).await;
     call.send(MESSAGE);
     call
 }
 
 /// The end that trailers of ours tell.
-fn status(status: u8, message: &str) -> End {
+pub(crate) fn status(status: u8, message: &str) -> End {
     let fields = [("grpc-message", message.to_owned()), ("grpc-status", status.to_string())];
     End::Trailers(fields.map(|(name, value)| (name.to_owned(), value)).to_vec())
 }

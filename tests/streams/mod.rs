@@ -3,6 +3,7 @@
 mod expiry;
 mod interim;
 mod pieces;
+mod withdrawal;
 
 use claimgate::clock::{Clock, NumericDate};
 

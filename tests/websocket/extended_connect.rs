@@ -11,7 +11,7 @@ use super::{HELLO, MASKED_HELLO, Sockets, field, switching, switching_for, unmas
 use crate::support::http2::{Http2, get, next, reason, whole};
 use crate::support::{Binary, Client, Issuer, client, eventually, patiently};
 
-pub(super) fn connect(token: Option<&str>) -> http::request::Builder {
+pub(crate) fn connect(token: Option<&str>) -> http::request::Builder {
     let request = Request::connect("http://gate.test/chat?room=1").header("sec-websocket-version", "13");
     let request = request.extension(Protocol::from("websocket"));
     match token {
@@ -21,22 +21,22 @@ pub(super) fn connect(token: Option<&str>) -> http::request::Builder {
 }
 
 /// A connection that knows that the gate takes extended CONNECT: its settings have come with a first answer.
-pub(super) async fn connection(sockets: &Sockets) -> Http2 {
+pub(crate) async fn connection(sockets: &Sockets) -> Http2 {
     let mut connection = Http2::connect(sockets.house.gate.addr()).await;
     assert_eq!(connection.exchange(get("/", None)).await.status, 401);
     connection
 }
 
 /// Both ends of a WebSocket, the head that the origin got, and the response.
-pub(super) struct Open {
+pub(crate) struct Open {
     pub(super) sending: SendStream<Bytes>,
-    pub(super) receiving: RecvStream,
+    pub(crate) receiving: RecvStream,
     pub(super) origin: Client,
     head: String,
     response: Response<()>,
 }
 
-pub(super) async fn open(sockets: &Sockets, connection: &mut Http2, request: http::request::Builder) -> Open {
+pub(crate) async fn open(sockets: &Sockets, connection: &mut Http2, request: http::request::Builder) -> Open {
     let (response, sending) = connection.begin(request.body(()).unwrap(), false).await;
     let mut origin = sockets.accept().await;
     let head = origin.read_head().await;
@@ -46,7 +46,7 @@ pub(super) async fn open(sockets: &Sockets, connection: &mut Http2, request: htt
 }
 
 /// So many bytes of what the client gets.
-pub(super) async fn received(receiving: &mut RecvStream, count: usize) -> Vec<u8> {
+pub(crate) async fn received(receiving: &mut RecvStream, count: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     while bytes.len() < count {
         bytes.extend(next(receiving).await.expect("more").unwrap());

@@ -2,7 +2,7 @@
 
 mod drain;
 mod expiry;
-mod extended_connect;
+pub(crate) mod extended_connect;
 mod handshake;
 mod pressure;
 mod protocol_tokens;
@@ -24,17 +24,17 @@ const HANDSHAKE: &str = "Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r
                          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 /// `Hello`, masked and not (RFC 6455 §5.7).
 const MASKED_HELLO: &[u8] = &[0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
-const HELLO: &[u8] = b"\x81\x05Hello";
+pub(crate) const HELLO: &[u8] = b"\x81\x05Hello";
 
 /// A house whose origin is a bare socket, which the test plays itself.
-struct Sockets {
-    house: House,
-    token: String,
+pub(crate) struct Sockets {
+    pub(crate) house: House,
+    pub(crate) token: String,
     origin: TcpListener,
 }
 
 impl Sockets {
-    async fn start(flags: &[&str]) -> Self {
+    pub(crate) async fn start(flags: &[&str]) -> Self {
         let origin = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", origin.local_addr().unwrap());
         let house = House::start(&[&["--upstream", &*url], flags].concat()).await;
@@ -54,7 +54,7 @@ impl Sockets {
     }
 
     /// Sends a request with these fields; what the origin gets of it.
-    async fn ask(&self, fields: &str) -> (Client, Client, String) {
+    pub(crate) async fn ask(&self, fields: &str) -> (Client, Client, String) {
         let mut client = self.client().await;
         client.send(client::request("GET", "/chat?room=1", Some(&self.token), fields)).await;
         let mut origin = self.accept().await;
@@ -63,7 +63,7 @@ impl Sockets {
     }
 
     /// Both ends of a WebSocket.
-    async fn open(&self) -> (Client, Client) {
+    pub(crate) async fn open(&self) -> (Client, Client) {
         let (mut client, mut origin, _) = self.ask(HANDSHAKE).await;
         origin.send(switching("")).await;
         assert_eq!(client.response_head().await.status, 101);
@@ -101,7 +101,7 @@ fn field<'h>(head: &'h str, name: &str) -> Option<&'h str> {
 }
 
 /// The payload of a masked frame whose length is one byte, and its first byte.
-fn unmask(frame: &[u8]) -> (u8, Vec<u8>) {
+pub(crate) fn unmask(frame: &[u8]) -> (u8, Vec<u8>) {
     assert_eq!(frame[1] & 0x80, 0x80, "a mask: {frame:?}");
     let (key, payload) = frame[2..].split_at(4);
     (frame[0], payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key).collect())

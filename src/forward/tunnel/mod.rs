@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use self::flow::Flow;
+use super::expiry::KeyWatch;
 use super::stream::OriginIo;
 use super::websocket::{Close, FrameCounter};
 use crate::deadline::Deadline;
@@ -41,6 +42,8 @@ pub enum TunnelEnd {
     Origin,
     /// The token has ended.
     TokenExpired,
+    /// The key of the token was withdrawn.
+    KeyWithdrawn,
     /// Nothing came from either end for too long.
     Idle,
     /// It was cut, as its future was told to.
@@ -56,6 +59,8 @@ pub(super) struct Limits {
     pub(super) idle: Duration,
     /// When its token ends.
     pub(super) ends: Option<Instant>,
+    /// Before that, if the key of its token is withdrawn.
+    pub(super) key: Option<KeyWatch>,
 }
 
 /// The origin's end of a connection that has switched protocols.
@@ -197,6 +202,14 @@ impl Joint {
             self.arm();
         }
         if self.is_answered() {
+            return Poll::Ready(());
+        }
+        if self.ending.is_none()
+            && let Some(key) = &self.limits.key
+            && key.poll_withdrawn(cx).is_ready()
+        {
+            self.end(TunnelEnd::KeyWithdrawn, Close::KEY_WITHDRAWN, self.limits.deadline.now());
+            self.arm();
             return Poll::Ready(());
         }
         ready!(self.limits.deadline.poll_elapsed(cx));

@@ -55,7 +55,7 @@ async fn joined(
     let (client, near) = duplex(64);
     let (far, origin) = duplex(64);
     let start = Instant::now();
-    let limits = Limits { deadline: deadlines.deadline(), idle: IDLE, ends: ends.map(|life| start + life) };
+    let limits = Limits { deadline: deadlines.deadline(), idle: IDLE, ends: ends.map(|life| start + life), key: None };
     let tunnel = Ends { origin: far, received: Bytes::from_static(HELLO), is_websocket, limits };
     let (mut out, mut back) = (0, 0);
     let count = |direction, bytes| match direction {
