@@ -37,6 +37,8 @@ impl Sender {
     }
 }
 
+const TRAILERS_TOO_LARGE: Malformed = Malformed("its trailers are too large");
+
 /// What cannot be read as a chunked body, or not in one way only.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{0}")]
@@ -47,7 +49,10 @@ enum State {
     Size,
     Data(u64),
     DataEnd,
-    Trailers,
+    /// So many bytes of them were looked at.
+    Trailers {
+        seen: usize,
+    },
     Done,
 }
 
@@ -101,7 +106,7 @@ impl Chunked {
                     None => return Ok(None),
                     Some((line, length)) => {
                         self.state = match parse_size(line, self.sender)? {
-                            0 => State::Trailers,
+                            0 => State::Trailers { seen: 0 },
                             size => State::Data(size),
                         };
                         held.advance(length);
@@ -115,8 +120,12 @@ impl Chunked {
                     }
                     _ => return Err(Malformed("a chunk is longer than it says")),
                 },
-                State::Trailers => {
-                    let Some((trailers, length)) = parse_trailers(held)? else { return Ok(None) };
+                State::Trailers { seen } => {
+                    let Some(length) = find_trailers_end(held, seen)? else {
+                        self.state = State::Trailers { seen: held.len() };
+                        return Ok(None);
+                    };
+                    let trailers = parse_trailers(held.get(..length).unwrap_or_default())?;
                     held.advance(length);
                     self.state = State::Done;
                     return Ok(Some(trailers).filter(|trailers| !trailers.is_empty()).map(Piece::Trailers));
@@ -169,28 +178,34 @@ fn may_become_size(begun: &[u8]) -> bool {
     begun.is_empty() || digits > 0 && behind.is_none_or(|byte| matches!(byte, b' ' | b'\t' | b';' | b'\r'))
 }
 
-/// The fields behind the last chunk, with the empty line, and their length.
-fn parse_trailers(held: &[u8]) -> Result<Option<(HeaderMap, usize)>, Malformed> {
+/// How long the fields behind the last chunk are, with the empty line; `None` while they are not complete. They may come byte
+/// by byte: only what is behind `seen` is looked at.
+fn find_trailers_end(held: &[u8], seen: usize) -> Result<Option<usize>, Malformed> {
+    for at in memchr::memchr_iter(b'\n', held.get(seen..).unwrap_or_default()) {
+        let line = held.get(..seen.saturating_add(at)).unwrap_or_default();
+        // httparse takes it for the end of a line.
+        let line = line.strip_suffix(b"\r").ok_or(Malformed("a trailer's line ends in a bare line feed"))?;
+        if line.is_empty() || line.ends_with(b"\n") {
+            let length = line.len().saturating_add(2);
+            return if length > MAX_TRAILERS { Err(TRAILERS_TOO_LARGE) } else { Ok(Some(length)) };
+        }
+    }
+    if held.len() > MAX_TRAILERS { Err(TRAILERS_TOO_LARGE) } else { Ok(None) }
+}
+
+/// The fields behind the last chunk, of which these are all bytes.
+fn parse_trailers(bytes: &[u8]) -> Result<HeaderMap, Malformed> {
     let invalid = |_| Malformed("a trailer");
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
-    let parsed = httparse::parse_headers(held, &mut fields).map_err(|_| Malformed("a trailer"))?;
-    let (length, complete) = match parsed {
-        httparse::Status::Complete((length, fields)) => (length, Some(fields)),
-        httparse::Status::Partial => (held.len(), None),
+    let Ok(httparse::Status::Complete((_, fields))) = httparse::parse_headers(bytes, &mut fields) else {
+        return Err(Malformed("a trailer"));
     };
-    if length > MAX_TRAILERS {
-        return Err(Malformed("its trailers are too large"));
-    }
-    let Some(fields) = complete else { return Ok(None) };
-    if has_bare_line_feed(held.get(..length).unwrap_or_default()) {
-        return Err(Malformed("a trailer's line ends in a bare line feed"));
-    }
     let mut trailers = HeaderMap::with_capacity(fields.len());
     for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Malformed("a trailer"))?;
         trailers.append(name, HeaderValue::from_bytes(field.value).map_err(invalid)?);
     }
-    Ok(Some((trailers, length)))
+    Ok(trailers)
 }
 
 /// Takes bytes out of a buffer; few of them leave the buffer to be used again.
@@ -202,12 +217,6 @@ pub fn take(held: &mut BytesMut, count: usize) -> Bytes {
     let taken = held.get(..count).map(Bytes::copy_from_slice).unwrap_or_default();
     held.advance(count);
     taken
-}
-
-/// httparse takes it for the end of a line.
-fn has_bare_line_feed(bytes: &[u8]) -> bool {
-    let mut lines = bytes.split_inclusive(|byte| *byte == b'\n');
-    lines.any(|line| line.ends_with(b"\n") && !line.ends_with(b"\r\n"))
 }
 
 #[cfg(test)]

@@ -15,7 +15,9 @@ mod held;
 mod hostile;
 mod http2;
 mod inject;
+
 mod listener;
+mod lists;
 mod manual;
 mod matrix;
 mod metrics;

@@ -5,6 +5,35 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
+/// The most members that a list has which is read here: far more than any real one. Each is compared with each field.
+const MAX_MEMBERS: usize = 64;
+
+/// More of them; in the field of this name.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TooMany<'n>(&'n HeaderName);
+
+impl std::fmt::Display for TooMany<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "more than {MAX_MEMBERS} members in the list {}", self.0)
+    }
+}
+
+/// Whether the gate reads a field of this name as a list (RFC 9110 §5.6.1).
+pub(super) const fn is_list(name: &HeaderName) -> bool {
+    matches!(
+        *name,
+        header::CONNECTION | header::SEC_WEBSOCKET_PROTOCOL | header::TE | header::TRAILER | header::UPGRADE
+    )
+}
+
+/// Refuses a list that is too long to be read, all its fields together and empty members included.
+pub(super) fn check_list<'n>(headers: &HeaderMap, name: &'n HeaderName) -> Result<(), TooMany<'n>> {
+    let values = headers.get_all(name).iter();
+    let members: usize =
+        values.map(|value| memchr::memchr_iter(b',', value.as_bytes()).count().saturating_add(1)).sum();
+    if members > MAX_MEMBERS { Err(TooMany(name)) } else { Ok(()) }
+}
+
 /// Names that end at each hop. `Trailer` is not among them: what it announces is forwarded.
 pub(super) fn is_hop_by_hop(name: &str) -> bool {
     matches!(
@@ -85,10 +114,15 @@ pub(super) fn takes_trailers(headers: &HeaderMap) -> bool {
 }
 
 /// The names that a `Trailer` field announces, without those that may not stand in trailers.
-pub(super) fn announced_trailers(value: &HeaderValue, may_pass: impl Fn(&HeaderName) -> bool) -> Option<HeaderValue> {
-    let names = value.to_str().ok()?.split(',').filter_map(|name| name.trim().parse::<HeaderName>().ok());
-    let passing: Vec<_> = names.filter(|name| may_pass(name)).map(|name| name.as_str().to_owned()).collect();
-    if passing.is_empty() { None } else { HeaderValue::try_from(passing.join(", ")).ok() }
+pub(super) fn announced_trailers(value: &HeaderValue, may_pass: impl Fn(&HeaderName) -> bool) -> Vec<HeaderName> {
+    let names = value.to_str().unwrap_or_default().split(',').filter_map(|name| name.trim().parse().ok());
+    names.filter(|name| may_pass(name)).collect()
+}
+
+/// The field that announces these; `None` where there are none.
+pub(super) fn announcement(names: &[HeaderName]) -> Option<HeaderValue> {
+    let names: Vec<_> = names.iter().map(HeaderName::as_str).collect();
+    HeaderValue::try_from(names.join(", ")).ok().filter(|value| !value.is_empty())
 }
 
 #[cfg(test)]
@@ -132,7 +166,7 @@ mod tests {
     fn a_trailer_field_keeps_the_names_that_may_pass() {
         let may_pass = |name: &HeaderName| !is_framing_or_routing(name.as_str());
         let announced = announced_trailers(&HeaderValue::from_static("Digest, Content-Length , host"), may_pass);
-        assert_eq!(announced, Some(HeaderValue::from_static("digest")));
-        assert_eq!(announced_trailers(&HeaderValue::from_static("Host"), may_pass), None);
+        assert_eq!(announcement(&announced), Some(HeaderValue::from_static("digest")));
+        assert_eq!(announcement(&announced_trailers(&HeaderValue::from_static("Host"), may_pass)), None);
     }
 }

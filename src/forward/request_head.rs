@@ -12,7 +12,10 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Uri, Version, request};
 use http_body::Body;
 
-use super::hop_by_hop::{Nominated, announced_trailers, is_framing_or_routing, is_hop_by_hop, takes_trailers};
+use super::hop_by_hop::{
+    Nominated, announced_trailers, announcement, check_list, is_framing_or_routing, is_hop_by_hop, is_list,
+    takes_trailers,
+};
 use super::http1::Length;
 use super::identity::{IdentityNames, fold};
 use super::outbound::Outbound;
@@ -52,6 +55,9 @@ pub fn check(head: &request::Parts) -> Result<Names, Denial> {
             }
         }
         has_expectation |= *name == header::EXPECT;
+        if is_list(name) {
+            check_list(&head.headers, name).map_err(|error| Denial::HeadersTooLarge(error.to_string().into()))?;
+        }
     }
     if has_expectation {
         check_expectation(&head.headers)?;
@@ -153,7 +159,7 @@ impl HeadWriter {
         to: &mut impl Fields,
         outbound: &Outbound<'_>,
         has_body: bool,
-    ) -> Result<(bool, Vec<HeaderValue>), Denial> {
+    ) -> Result<(bool, Vec<HeaderName>), Denial> {
         let Outbound { head, inbound, .. } = outbound;
         let host = self.host(head)?;
         to.add(&header::HOST, &host);
@@ -232,9 +238,10 @@ impl HeadWriter {
                 }
                 Class::Forwarding => warn_of_untrusted(inbound.peer),
                 Class::Trailer => {
-                    if let Some(value) = announced_trailers(value, |name| self.may_pass_as_trailer(name)) {
+                    let announced = announced_trailers(value, |name| self.may_pass_as_trailer(name));
+                    if let Some(value) = announcement(&announced) {
                         to.add(name, &value);
-                        seen.trailers.push(value);
+                        seen.trailers.extend(announced);
                     }
                 }
                 Class::Authorization if self.forward_token == ForwardToken::Strip => {}
@@ -265,7 +272,7 @@ struct Seen<'h> {
     is_chunked: bool,
     proxied: Proxied<'h>,
     /// What is announced of trailers.
-    trailers: Vec<HeaderValue>,
+    trailers: Vec<HeaderName>,
 }
 
 /// What a trusted proxy tells of the connection before it.

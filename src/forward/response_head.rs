@@ -6,7 +6,9 @@
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName};
 
-use super::hop_by_hop::{Nominated, announced_trailers, is_framing_or_routing, is_hop_by_hop};
+use super::hop_by_hop::{
+    Nominated, TooMany, announced_trailers, announcement, check_list, is_framing_or_routing, is_hop_by_hop,
+};
 use super::identity::fold;
 use crate::denial::Denial;
 use crate::reply::{Fields, Head};
@@ -20,10 +22,10 @@ pub(super) fn filter(head: &mut Head) -> Result<(), Denial> {
     let Fields::Map(headers) = &mut head.fields else { return Ok(()) };
     let met = check(headers)?;
     if met.hops {
-        remove_hops(headers);
+        remove_hops(headers)?;
     }
     if met.trailer {
-        filter_announced(headers);
+        filter_announced(headers)?;
     }
     if head.status == StatusCode::NO_CONTENT {
         // RFC 9110 §8.6: it has no length, not even in answer to HEAD.
@@ -72,7 +74,8 @@ pub(super) fn is_plain_number(value: &[u8]) -> bool {
 
 /// Takes out what was for one hop. A new map would keep the names in their order, which means nothing (RFC 9110 §5.3), at
 /// a twentieth of the cost of a whole request; the values of one name keep theirs.
-pub(super) fn remove_hops(headers: &mut HeaderMap) {
+pub(super) fn remove_hops(headers: &mut HeaderMap) -> Result<(), Denial> {
+    check_list(headers, &header::CONNECTION).map_err(too_many)?;
     let nominated = Nominated::by(headers);
     if !nominated.is_empty() {
         let is_named = |name: &&HeaderName| nominated.contain(name.as_str());
@@ -85,23 +88,32 @@ pub(super) fn remove_hops(headers: &mut HeaderMap) {
     while let Some(hop) = headers.keys().find(|name| is_hop_by_hop(name.as_str())).cloned() {
         headers.remove(hop);
     }
+    Ok(())
 }
 
-/// Takes the same out of an interim response, and all that frames it: it has no body.
-pub(super) fn filter_interim(headers: &mut HeaderMap) {
-    remove_hops(headers);
+fn too_many(error: TooMany<'_>) -> Denial {
+    Denial::UpstreamProtocol(error.to_string().into())
+}
+
+/// Takes the same out of an interim response, and all that frames it: it has no body. An error where it is not to be passed
+/// on.
+pub(super) fn filter_interim(headers: &mut HeaderMap) -> Result<(), Denial> {
+    remove_hops(headers)?;
     for name in [header::CONTENT_LENGTH, header::TRAILER] {
         headers.remove(name);
     }
+    Ok(())
 }
 
-fn filter_announced(headers: &mut HeaderMap) {
+fn filter_announced(headers: &mut HeaderMap) -> Result<(), Denial> {
+    check_list(headers, &header::TRAILER).map_err(too_many)?;
     let fields = headers.get_all(header::TRAILER).iter();
-    let passing: Vec<_> = fields.filter_map(|value| announced_trailers(value, may_be_trailer)).collect();
+    let passing: Vec<_> = fields.filter_map(|value| announcement(&announced_trailers(value, may_be_trailer))).collect();
     headers.remove(header::TRAILER);
     for value in passing {
         headers.append(header::TRAILER, value);
     }
+    Ok(())
 }
 
 /// Whether it is of server-sent events, which have no end of their own (the media type's name is in any case, RFC 9110 §8.3.1).

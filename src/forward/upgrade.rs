@@ -135,7 +135,7 @@ impl Asked {
         if let Some(sub_protocols) = sub_protocols {
             sub_protocols.choose(headers)?;
         }
-        response_head::remove_hops(headers);
+        response_head::remove_hops(headers)?;
         // Bytes that follow are no body (RFC 9110 §8.6).
         headers.remove(header::CONTENT_LENGTH);
         headers.remove(header::TRAILER);

@@ -305,8 +305,9 @@ fn is_interim(status: StatusCode) -> bool {
 fn tell(mut head: reply::Head, client: &Interim) {
     if head.status != StatusCode::CONTINUE {
         let fields = head.fields.map();
-        filter_interim(fields);
-        client.push(head.status, fields);
+        if filter_interim(fields).is_ok() {
+            client.push(head.status, fields);
+        }
     }
 }
 

@@ -82,8 +82,9 @@ impl Stream {
 fn tell(response: &mut ResponseFuture, client: &Interim, cx: &mut Context<'_>) {
     while let Poll::Ready(Some(Ok(interim))) = response.poll_informational(cx) {
         let (mut head, ()) = interim.into_parts();
-        if !matches!(head.status, StatusCode::CONTINUE | StatusCode::SWITCHING_PROTOCOLS) {
-            filter_interim(&mut head.headers);
+        if !matches!(head.status, StatusCode::CONTINUE | StatusCode::SWITCHING_PROTOCOLS)
+            && filter_interim(&mut head.headers).is_ok()
+        {
             client.push(head.status, &head.headers);
         }
     }

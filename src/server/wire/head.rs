@@ -79,10 +79,7 @@ pub(super) fn parse(bytes: &[u8], spare: &mut Spare) -> Result<Head, Denial> {
         let value = HeaderValue::from_maybe_shared(whole.slice_ref(value))
             .map_err(|_| malformed("a header value has a control character"))?;
         met.add(&name, value.as_bytes())?;
-        // What is too much is counted and told at the end.
-        if met.count <= MAX_FIELDS {
-            parts.headers.append(name, value);
-        }
+        parts.headers.append(name, value);
     }
     let length = whole.len().saturating_sub(lines.0.len());
     let framing = met.finish(parts.version == Version::HTTP_10)?;
@@ -225,6 +222,9 @@ struct Met {
 impl Met {
     fn add(&mut self, name: &HeaderName, value: &[u8]) -> Result<(), Denial> {
         self.count = self.count.saturating_add(1);
+        if self.count > MAX_FIELDS {
+            return Err(Denial::HeadersTooLarge(format!("more than {MAX_FIELDS} fields").into()));
+        }
         match *name {
             header::HOST => {
                 self.hosts = self.hosts.saturating_add(1);
@@ -268,11 +268,6 @@ impl Met {
     }
 
     fn finish(&self, is_http_10: bool) -> Result<Framing, Denial> {
-        if self.count > MAX_FIELDS {
-            return Err(Denial::HeadersTooLarge(
-                format!("{} fields, at most {MAX_FIELDS} are accepted", self.count).into(),
-            ));
-        }
         if self.hosts > 1 {
             return Err(ambiguous("two Host fields"));
         }
