@@ -105,9 +105,31 @@ def refusals_of_the_chart():
         (good + ["--set", "drainDelay=5"], "drainDelay"),
         (good + ["--set", "audiences={a}"], "audiences"),
         (good + ["--set", "port=0"], "port"),
+        (good + ["--set", "flags.max-body-size=9007199254740993"], "max-body-size"),
     ):
         done = run(HELM, "template", "r", chart, *flags)
         expect(f"the chart refuses {flags[-1:]}", done.returncode != 0 and told in done.stderr, done.stderr)
+
+
+def numbers_of_the_chart():
+    """Helm reads every number of a values file as a double; none may come out as one."""
+    chart = DEPLOY / "helm" / "claimgate"
+    text = check("helm template of large numbers", HELM, "template", "r", chart, "-f", chart / "ci" / "large-numbers-values.yaml")
+    for told in (
+        "--max-body-size=10485760",
+        "--token-cache-size=16777216",
+        "--max-connections=1000000",
+        "replicas: 1000000",
+        "terminationGracePeriodSeconds: 2592000",
+        "maxUnavailable: 1000000",
+        "memory: 67108864",
+    ):
+        expect(f"the chart renders {told}", told in text, text)
+    expect("the chart renders no double", not re.search(r"\de\+\d", text), text)
+    for given in ("max-waiting-requests=1000000", "max-waiting-requests=0", "tls-min-version=1.3"):
+        flags = ["--set", "upstream=http://app:8080", "--set", "issuer={https://i.example.com}"]
+        text = check(f"helm --set {given}", HELM, "template", "r", chart, *flags, "--set", f"flags.{given}")
+        expect(f"the chart renders --{given} of --set", f"--{given}" in text, text)
 
 
 def containers(documents):
@@ -156,6 +178,7 @@ def closed(name, documents):
 def main():
     sources()
     refusals_of_the_chart()
+    numbers_of_the_chart()
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         for name, versions, text in rendered():

@@ -21,25 +21,25 @@ The service beside it then listens on 127.0.0.1, its Service leads to the port 4
     {{- include "claimgate.args" $values | nindent 4 }}
   ports:
     - name: claimgate
-      containerPort: {{ $values.port }}
+      containerPort: {{ int64 $values.port }}
     - name: gate-health
-      containerPort: {{ $values.healthPort }}
+      containerPort: {{ int64 $values.healthPort }}
   startupProbe:
     httpGet:
       path: /livez
-      port: {{ $values.healthPort }}
+      port: {{ int64 $values.healthPort }}
     periodSeconds: 1
     failureThreshold: 30
   livenessProbe:
     httpGet:
       path: /livez
-      port: {{ $values.healthPort }}
+      port: {{ int64 $values.healthPort }}
     periodSeconds: 10
     failureThreshold: 3
   readinessProbe:
     httpGet:
       path: /readyz
-      port: {{ $values.healthPort }}
+      port: {{ int64 $values.healthPort }}
     periodSeconds: 2
     failureThreshold: 2
   securityContext:
@@ -69,6 +69,15 @@ The service beside it then listens on 127.0.0.1, its Service leads to the port 4
 {{- end -}}
 {{- end }}
 
+{{/* Helm reads numbers as doubles, and prints those from a million on as 1e+06. */}}
+{{- define "claimgate.word" -}}
+{{- $word := toString . -}}
+{{- if kindIs "float64" . -}}
+{{- if eq (floor .) . }}{{ $word = int64 . | toString }}{{ end -}}
+{{- end -}}
+{{- $word -}}
+{{- end }}
+
 {{/* Kubernetes would take $(NAME) for a variable. */}}
 {{- define "claimgate.arg" -}}
 - {{ . | replace "$(" "$$(" | quote }}
@@ -90,14 +99,14 @@ The service beside it then listens on 127.0.0.1, its Service leads to the port 4
 {{- range $name, $value := .flags }}
 {{- if kindIs "slice" $value }}
 {{- range $value }}
-{{ include "claimgate.arg" (printf "--%s=%s" $name (toString .)) }}
+{{ include "claimgate.arg" (printf "--%s=%s" $name (include "claimgate.word" .)) }}
 {{- end }}
 {{- else if kindIs "bool" $value }}
 {{- if $value }}
 {{ include "claimgate.arg" (printf "--%s" $name) }}
 {{- end }}
 {{- else }}
-{{ include "claimgate.arg" (printf "--%s=%s" $name (toString $value)) }}
+{{ include "claimgate.arg" (printf "--%s=%s" $name (include "claimgate.word" $value)) }}
 {{- end }}
 {{- end }}
 {{- end }}
