@@ -39,7 +39,8 @@ async fn run(flags: &Flags) -> Result<Ended, (String, u8)> {
             return healthcheck::run(flags).await.map(|()| Ended::Clean).map_err(|error| failed(&error));
         }
         Some(Command::Inject(flags)) => {
-            return inject::run(flags).map(|()| Ended::Clean).map_err(|error| failed(&error));
+            let done = inject::run(flags).map(|()| Ended::Clean);
+            return done.map_err(|error| (format!("error: {error}"), error.exit_code()));
         }
         None => {}
     }

@@ -72,12 +72,24 @@ fn shown(value: &str) -> String {
 pub(super) struct Mistakes<'e> {
     environment: &'e Environment,
     noted: RefCell<Vec<Mistake>>,
+    /// Whether the files that flags name are on this machine.
+    has_files: bool,
 }
 
 impl<'e> Mistakes<'e> {
     /// None yet. The environment tells where a value came from.
     pub(super) fn new(environment: &'e Environment) -> Self {
-        Self { environment, noted: RefCell::default() }
+        Self { environment, noted: RefCell::default(), has_files: true }
+    }
+
+    /// For a gate on another machine, whose files cannot be read here.
+    pub(super) fn elsewhere(environment: &'e Environment) -> Self {
+        Self { has_files: false, ..Self::new(environment) }
+    }
+
+    /// Whether the files that flags name can be read.
+    pub(super) const fn has_files(&self) -> bool {
+        self.has_files
     }
 
     /// The value, or every mistake so far, in the order of the help.
@@ -118,6 +130,17 @@ impl<'e> Mistakes<'e> {
     ) -> Option<T> {
         let is_from_twin = self.environment.holds(flag, value);
         self.read_at(if is_from_twin { Place::Twin(flag) } else { Place::Flag(flag) }, value, parse)
+    }
+
+    /// Reads what a path leads to; `None` when it is a mistake, and for a file of another machine.
+    pub(super) fn read_file<T, E: fmt::Display>(
+        &self,
+        flag: &'static str,
+        path: &str,
+        open: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        let open = |path: &str| if self.has_files { open(path).map(Some) } else { Ok(None) };
+        self.read(flag, path, open).flatten()
     }
 
     /// Reads a variable that is no flag's.

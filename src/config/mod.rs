@@ -79,8 +79,17 @@ impl Config {
         Self::resolve_in(&Environment::of_this_process(), flags)
     }
 
+    /// Settings of a gate that will run elsewhere: neither this machine's variables nor its files count.
+    pub(crate) fn resolve_for_elsewhere(flags: &Flags) -> Result<Self, ConfigErrors> {
+        let environment = Environment::default();
+        Self::resolve_with(&environment, flags, Mistakes::elsewhere(&environment))
+    }
+
     fn resolve_in(environment: &Environment, flags: &Flags) -> Result<Self, ConfigErrors> {
-        let mistakes = Mistakes::new(environment);
+        Self::resolve_with(environment, flags, Mistakes::new(environment))
+    }
+
+    fn resolve_with(environment: &Environment, flags: &Flags, mistakes: Mistakes<'_>) -> Result<Self, ConfigErrors> {
         let claims_headers = claims_headers(flags, &mistakes);
         let stream_idle_timeout = stream_idle_timeout(flags, &mistakes);
         let trusted_proxies = server::trusted_proxies(flags, &mistakes);
@@ -173,7 +182,7 @@ fn issuers(
     let jwks_url = jwks_url.and_then(|url| mistakes.read("jwks-url", url, |url| values::jwks_url(url, insecure)));
     let cache_dir = flags.jwks_cache_dir.as_ref();
     let added_roots = flags.issuer_ca_file.as_ref();
-    let added_roots = added_roots.and_then(|path| mistakes.read("issuer-ca-file", path, values::certificates));
+    let added_roots = added_roots.and_then(|path| mistakes.read_file("issuer-ca-file", path, values::certificates));
     let template = issuer::Settings {
         jwks_url,
         insecure,
@@ -187,7 +196,7 @@ fn issuers(
         timeout: mistakes.duration("jwks-timeout", flags.jwks_timeout.as_ref(), 5 * SECOND, 100 * MILLISECOND..=MINUTE),
         max_stale: mistakes.duration("jwks-max-stale", flags.jwks_max_stale.as_ref(), DAY, SECOND..=30 * DAY),
         leeway,
-        cache_dir: cache_dir.and_then(|dir| mistakes.read("jwks-cache-dir", dir, CacheDir::open)),
+        cache_dir: cache_dir.and_then(|dir| mistakes.read_file("jwks-cache-dir", dir, CacheDir::open)),
         bearer_token_file: bearer_token_file(flags, mistakes),
         waiting_room: issuer::Settings::WAITING_PER_WORKER * server.workers.get(),
         roots: Roots { replaced: replaced_roots, added: added_roots.unwrap_or_default() },
@@ -208,7 +217,7 @@ fn bearer_token_file(flags: &TokenFlags, mistakes: &Mistakes<'_>) -> Option<Bear
             mistakes.note("jwks-bearer-token-file", format!("it would be sent in the clear; use https:// for {url}"));
         }
     }
-    mistakes.read("jwks-bearer-token-file", path, BearerTokenFile::open)
+    mistakes.read_file("jwks-bearer-token-file", path, BearerTokenFile::open)
 }
 
 fn allowed_algorithms(names: &[String], mistakes: &Mistakes<'_>) -> AlgorithmSet {

@@ -90,7 +90,7 @@ pub(super) fn tls(
         return None;
     };
     let added = flags.upstream_ca_file.as_ref();
-    let added = added.and_then(|path| mistakes.read("upstream-ca-file", path, values::certificates));
+    let added = added.and_then(|path| mistakes.read_file("upstream-ca-file", path, values::certificates));
     let given = flags.upstream_server_name.as_ref();
     let given = given.and_then(|name| mistakes.read("upstream-server-name", name, server_name));
     let identity = identity(flags, mistakes);
@@ -139,6 +139,9 @@ fn identity(flags: &OriginFlags, mistakes: &Mistakes<'_>) -> Option<ClientIdenti
             return None;
         }
     };
+    if !mistakes.has_files() {
+        return None;
+    }
     match ClientIdentity::read(certificate.trim().into(), key.trim().into()) {
         Ok(identity) => Some(identity),
         Err(error @ UnusableIdentity::Certificate(_)) => {

@@ -113,6 +113,9 @@ fn tls(flags: &ListenFlags, mistakes: &Mistakes<'_>) -> Option<Arc<Tls>> {
         min_version,
         reload_interval,
     };
+    if !mistakes.has_files() {
+        return None;
+    }
     let client_ca = flags.tls_client_ca_file.as_deref().unwrap_or_default();
     let unusable = match Tls::load(settings) {
         Ok(tls) => return Some(Arc::new(tls)),

@@ -3,8 +3,11 @@
 //! `manifests/NAME.in.*` becomes `manifests/NAME.out.*`, and the notes that are said stand in `NAME.notes`. After a change
 //! that is meant, run with `BLESS=1` and read the difference.
 
+mod annotations;
+mod gate_flags;
 mod golden;
 mod refusals;
+mod ways_around;
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -18,10 +21,16 @@ struct Injected {
 }
 
 fn inject(flags: &[&str], input: &str) -> Injected {
+    inject_in(&[], flags, input)
+}
+
+/// The same in an environment of nothing but these variables.
+fn inject_in(env: &[(&str, &str)], flags: &[&str], input: &str) -> Injected {
     let mut child = Command::new(env!("CARGO_BIN_EXE_claimgate"))
         .arg("inject")
         .args(flags)
         .env_clear()
+        .envs(env.iter().copied())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

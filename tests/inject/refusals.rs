@@ -1,4 +1,4 @@
-//! What cannot be injected is refused whole, and the message names the fix.
+//! What cannot be injected is refused whole, and the message names the fix: code 2 for flags, 1 for what was read.
 
 use super::inject;
 
@@ -11,26 +11,26 @@ fn a_refusal_writes_nothing_and_names_the_fix() {
     let owned = "apiVersion: v1\nkind: Pod\nmetadata: {name: a, ownerReferences: [{name: b}]}\n";
     let own = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: claimgate}]}\n";
     let taken = DEPLOYMENT.replace("8080", "9181");
-    for (flags, input, told) in [
-        (&[][..], DEPLOYMENT, "--issuer: it is required, unless with --remove"),
-        (&[ISSUER], "", "there is no Deployment"),
-        (&[ISSUER], owned, "there is no Deployment"),
-        (&[ISSUER], own, "pod/a: it has a container named claimgate that is not from here"),
-        (&[ISSUER], "kind: [", "standard input: YAML: "),
-        (&[ISSUER], "{\"kind\"", "standard input: JSON: "),
-        (&[ISSUER], STATEFULSET.replace("ports:", "x:").leak(), "Use --container with one of helper, api"),
-        (&[ISSUER, "--container=other"], STATEFULSET, "Use --container with one of helper, api"),
-        (&[ISSUER, "--container=helper"], STATEFULSET, "Use --upstream http://127.0.0.1:PORT"),
-        (&[ISSUER], &taken, "port 9181 is in use there, and the gate needs it; give the gate others after --"),
-        (&[ISSUER, "--pre-stop=wait"], DEPLOYMENT, "it must be sleep, exec or none"),
-        (&["--issuer=http://issuer.example.com"], DEPLOYMENT, "use https://, or --insecure-issuer"),
-        (&[ISSUER, "--", "--leeway=1h"], DEPLOYMENT, "--leeway '1h': it must be from 0s to 5m"),
-        (&[ISSUER, "--", "--no-such-flag"], DEPLOYMENT, "unexpected argument"),
-        (&[ISSUER, "--", "--health-listen=off"], DEPLOYMENT, "--health-listen cannot be off"),
-        (&[ISSUER, "--", "--listen=unix:/run/gate.sock"], DEPLOYMENT, "nor --listen a socket"),
+    for (code, flags, input, told) in [
+        (2, &[][..], DEPLOYMENT, "--issuer: it is required, unless with --remove"),
+        (1, &[ISSUER], "", "there is no Deployment"),
+        (1, &[ISSUER], owned, "there is no Deployment"),
+        (1, &[ISSUER], own, "pod/a: it has a container named claimgate that is not from here"),
+        (1, &[ISSUER], "kind: [", "standard input: YAML: "),
+        (1, &[ISSUER], "{\"kind\"", "standard input: JSON: "),
+        (1, &[ISSUER], STATEFULSET.replace("ports:", "x:").leak(), "Use --container with one of helper, api"),
+        (1, &[ISSUER, "--container=other"], STATEFULSET, "Use --container with one of helper, api"),
+        (1, &[ISSUER, "--container=helper"], STATEFULSET, "Use --upstream http://127.0.0.1:PORT"),
+        (1, &[ISSUER], &taken, "port 9181 is in use there, and the gate needs it; give the gate others after --"),
+        (2, &[ISSUER, "--pre-stop=wait"], DEPLOYMENT, "it must be sleep, exec or none"),
+        (2, &["--issuer=http://issuer.example.com"], DEPLOYMENT, "use https://, or --insecure-issuer"),
+        (2, &[ISSUER, "--", "--leeway=1h"], DEPLOYMENT, "--leeway '1h': it must be from 0s to 5m"),
+        (2, &[ISSUER, "--", "--no-such-flag"], DEPLOYMENT, "unexpected argument '--no-such-flag'"),
+        (2, &[ISSUER, "--", "--health-listen=off"], DEPLOYMENT, "--health-listen cannot be off"),
+        (2, &[ISSUER, "--", "--listen=unix:/run/gate.sock"], DEPLOYMENT, "nor --listen a socket"),
     ] {
         let refused = inject(flags, input);
-        assert_eq!((refused.code, &*refused.stdout), (Some(1), ""), "{flags:?}: {}", refused.stderr);
+        assert_eq!((refused.code, &*refused.stdout), (Some(code), ""), "{flags:?}: {}", refused.stderr);
         assert!(
             refused.stderr.starts_with("error: ") && refused.stderr.contains(told),
             "{flags:?}: {}",

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 
 use super::InjectError;
 use super::document::Node;
@@ -177,12 +177,18 @@ fn names_a_file(argument: &str) -> bool {
     name_of(argument).ends_with("-file") || name_of(argument).ends_with("-dir")
 }
 
-/// Files are in the pod, not here, so they are left out.
+/// Files and variables are in the pod, not here: neither is read, and what belongs together is checked all the same.
 fn resolved(arguments: Vec<String>) -> Result<Config, InjectError> {
-    let arguments = arguments.into_iter().filter(|argument| !names_a_file(argument));
-    let flags = Flags::try_parse_from(["claimgate".to_owned()].into_iter().chain(arguments));
-    let flags = flags.map_err(|error| InjectError::GateFlags(error.kind().to_string()))?;
-    Config::resolve(&flags).map_err(|mistakes| InjectError::GateFlags(format!("\n{mistakes}")))
+    let command = Flags::command().mut_args(|argument| argument.env(None::<&'static str>));
+    let matches = command.try_get_matches_from(["claimgate".to_owned()].into_iter().chain(arguments));
+    let flags = matches.and_then(|matches| Flags::from_arg_matches(&matches));
+    let flags = flags.map_err(|error| InjectError::GateFlags(first_line(&error.to_string())))?;
+    Config::resolve_for_elsewhere(&flags).map_err(|mistakes| InjectError::GateFlags(format!("\n{mistakes}")))
+}
+
+/// What is wrong, without the usage of the gate, which is not that of `inject`.
+fn first_line(error: &str) -> String {
+    error.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
 }
 
 /// `$(NAME)` would be a variable's value, and `$$(` stands for the text `$(`.

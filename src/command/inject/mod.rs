@@ -82,6 +82,16 @@ pub enum InjectError {
     },
 }
 
+impl InjectError {
+    /// The exit code: 2 for flags, as the gate itself has it, and 1 for what was read.
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::NoIssuer | Self::GateFlags(_) | Self::NoPort | Self::PreStop(_) => 2,
+            _ => 1,
+        }
+    }
+}
+
 /// From standard input to standard output; what somebody should know goes to standard error.
 pub fn run(flags: &InjectFlags) -> Result<(), InjectError> {
     let mut input = String::new();
@@ -170,6 +180,8 @@ fn move_services(objects: &mut [&mut Node], pods: &Pods, restored: &[String], no
             let said = service::notes(object, pods, restored.contains(&pods.name));
             notes.extend(said.into_iter().map(|note| format!("{name}: {note}")));
         }
+        let (name, around) = (name_of(object), service::ways_around(object, pods));
+        notes.extend(around.into_iter().map(|note| format!("{name}: {note}")));
     }
     if !has_moved {
         let Pods { name, origin, gate_port, .. } = pods;

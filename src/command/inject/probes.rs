@@ -5,8 +5,11 @@ use super::gate::http_get;
 use crate::admin::HealthCheck;
 
 pub(super) const PROBES: [&str; 3] = ["startupProbe", "livenessProbe", "readinessProbe"];
-/// How a kubelet can ask.
-const ACTIONS: [&str; 3] = ["httpGet", "tcpSocket", "grpc"];
+/// How a kubelet can ask, and what of it may be said. A `host` is never the gate's to ask.
+const ACTIONS: [(&str, &[&str]); 3] =
+    [("httpGet", &["path", "port", "scheme", "httpHeaders"]), ("tcpSocket", &["port"]), ("grpc", &["port", "service"])];
+/// Where the gate asks the origin in the kubelet's stead.
+const ORIGIN_PATH: &str = "/healthz/origin?";
 
 /// The origin's port as probes name it.
 #[derive(Clone, Debug)]
@@ -37,15 +40,16 @@ pub(super) fn rewrite(container: &mut Node, origin: &OriginPort, health_port: u1
     for probe in PROBES {
         let Some(found) = container.at_mut(&[probe]) else { continue };
         let original = found.clone();
-        let Some(action) = ACTIONS.into_iter().find(|action| original.at(&[action]).is_some()) else { continue };
+        let found_action = ACTIONS.into_iter().find(|(action, _)| original.at(&[action]).is_some());
+        let Some((action, _)) = found_action else { continue };
         let Some(what) = original.at(&[action]) else { continue };
         if !what.at(&["port"]).is_some_and(|port| origin.is(port)) {
             continue;
         }
         match check(action, what) {
             Ok(check) => {
-                let path = format!("/healthz/origin?{}", check.query());
-                replace(found, action, &http_get(&path, health_port));
+                let path = format!("{ORIGIN_PATH}{}", check.query());
+                replace(found, action, "httpGet", &http_get(&path, health_port));
                 if what.at(&["httpHeaders"]).is_some() {
                     rewritten.notes.push(format!("the httpHeaders of its {probe} are not sent any more"));
                 }
@@ -60,11 +64,34 @@ pub(super) fn rewrite(container: &mut Node, origin: &OriginPort, health_port: u1
     rewritten
 }
 
-/// Puts the probes back.
+/// Puts back how the probes that ask the gate asked before; what else is kept of them is not believed.
+///
+/// Anybody who may annotate an object could write there, so that no more comes back than [`rewrite`] takes away.
 pub(super) fn restore(container: &mut Node, originals: &Map) {
-    let Some(container) = container.as_map_mut() else { return };
-    for (probe, original) in originals {
-        container.insert(probe.clone(), original.clone());
+    for probe in PROBES {
+        let Some(original) = originals.get(probe) else { continue };
+        let Some(found) = container.at_mut(&[probe]) else { continue };
+        let is_ours = found.str_at(&["httpGet", "path"]).is_some_and(|path| path.starts_with(ORIGIN_PATH));
+        if let Some((action, what)) = kept_action(original).filter(|_| is_ours) {
+            replace(found, "httpGet", action, &what);
+        }
+    }
+}
+
+/// The one action of a probe that was kept, with the members that [`check`] understands.
+fn kept_action(original: &Node) -> Option<(&'static str, Node)> {
+    let (action, members) = ACTIONS.into_iter().find(|(action, _)| original.at(&[action]).is_some())?;
+    let kept = original.at(&[action])?.as_map()?.clone();
+    let known = kept.into_iter().filter(|(name, value)| members.contains(&&**name) && is_of_a_probe(name, value));
+    Some((action, Node::Map(known.collect())))
+}
+
+/// Whether a member has the type that Kubernetes gives it.
+fn is_of_a_probe(name: &str, value: &Node) -> bool {
+    match name {
+        "port" => value.as_port().is_some() || value.as_str().is_some(),
+        "httpHeaders" => matches!(value, Node::List(_)),
+        _ => value.as_str().is_some(),
     }
 }
 
@@ -93,10 +120,10 @@ fn check(action: &str, what: &Node) -> Result<HealthCheck, String> {
 }
 
 /// Another action in the place of the first.
-fn replace(probe: &mut Node, action: &str, http_get: &Node) {
+fn replace(probe: &mut Node, action: &str, other: &str, what: &Node) {
     let Some(members) = probe.as_map_mut() else { return };
     let rename = |(name, value): (String, Node)| {
-        if name == action { ("httpGet".to_owned(), http_get.clone()) } else { (name, value) }
+        if name == action { (other.to_owned(), what.clone()) } else { (name, value) }
     };
     *members = std::mem::take(members).into_iter().map(rename).collect();
 }

@@ -11,6 +11,8 @@ pub(super) struct Pods {
     pub(super) labels: Map,
     pub(super) origin: OriginPort,
     pub(super) gate_port: u16,
+    /// What is in front of the origin, or in another container: no way around the gate.
+    pub(super) other_ports: Vec<OriginPort>,
     /// The workload, for people.
     pub(super) name: String,
 }
@@ -35,7 +37,8 @@ pub(super) fn move_to_gate(service: &mut Node, pods: &Pods) -> bool {
     for port in service.items_mut(&["spec", "ports"]) {
         let number = port.at(&["port"]).cloned().unwrap_or(Node::Null);
         let target = port.at(&["targetPort"]).cloned();
-        if !pods.origin.is(target.as_ref().unwrap_or(&number)) {
+        // The gate takes TCP alone.
+        if !is_tcp(port) || !pods.origin.is(target.as_ref().unwrap_or(&number)) {
             continue;
         }
         if let Some(members) = port.as_map_mut() {
@@ -51,19 +54,53 @@ pub(super) fn move_to_gate(service: &mut Node, pods: &Pods) -> bool {
     has_moved
 }
 
+/// What still leads around the gate once [`move_to_gate`] is done.
+pub(super) fn ways_around(service: &Node, pods: &Pods) -> Vec<String> {
+    let around = |port: &Node| {
+        let number = port.at(&["port"])?;
+        let target = port.at(&["targetPort"]).unwrap_or(number);
+        let is_known =
+            target.as_port() == Some(pods.gate_port) || pods.other_ports.iter().any(|other| other.is(target));
+        if is_tcp(port) && is_known {
+            return None;
+        }
+        let protocol = port.str_at(&["protocol"]).unwrap_or("TCP");
+        let target = target.as_str().map_or_else(|| target.to_line(), str::to_owned);
+        Some(format!(
+            "its port {} leads to port {target} ({protocol}) of {} around the gate, and requests there need no token; \
+             take it out of this Service, or protect it with a gate of its own",
+            number.to_line(),
+            pods.name
+        ))
+    };
+    service.items(&["spec", "ports"]).iter().filter_map(around).collect()
+}
+
+fn is_tcp(port: &Node) -> bool {
+    port.str_at(&["protocol"]).is_none_or(|protocol| protocol == "TCP")
+}
+
 /// Puts back what [`move_to_gate`] changed.
 pub(super) fn restore(service: &mut Node) -> bool {
     let Some(Node::Map(originals)) = take_annotation(service, ORIGINAL) else { return false };
     for port in service.items_mut(&["spec", "ports"]) {
         let number = port.at(&["port"]).cloned().unwrap_or(Node::Null);
-        let Some(members) = port.as_map_mut() else { continue };
+        // What moved leads to a number.
+        let has_moved = port.at(&["targetPort"]).is_some_and(|target| target.as_port().is_some());
+        let Some(members) = port.as_map_mut().filter(|_| has_moved) else { continue };
         match originals.get(&key(&number, members)) {
             Some(Node::Null) => drop(members.shift_remove("targetPort")),
-            Some(target) => drop(members.insert("targetPort".to_owned(), target.clone())),
-            None => {}
+            // Whoever may annotate a Service could have written something else there.
+            Some(target) if is_port(target) => drop(members.insert("targetPort".to_owned(), target.clone())),
+            _ => {}
         }
     }
     true
+}
+
+/// A number or a name (`IntOrString`).
+fn is_port(target: &Node) -> bool {
+    target.as_port().is_some() || target.as_str().is_some()
 }
 
 /// A port of a Service is told by its number and protocol.

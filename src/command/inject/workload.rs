@@ -63,6 +63,7 @@ pub(super) fn inject(
     check_ports(pod, gate, &origin, &workload)?;
     note_what_leads_around(pod, &origin, gate, notes);
     let (originals, checks) = change(pod, &origin, gate, notes);
+    let other_ports = other_ports(pod, &origin, gate);
     let labels = pod.at(&["metadata", "labels"]).and_then(Node::as_map).cloned().unwrap_or_default();
     let list = if gate.is_native { "initContainers" } else { "containers" };
     let added = gate.container(&origin.upstream, &checks);
@@ -74,7 +75,7 @@ pub(super) fn inject(
         document,
         &Node::from([("probes", Node::Map(originals.probes)), ("preStop", Node::List(originals.pre_stop))]),
     );
-    Ok(Pods { namespace, labels, origin: origin.port, gate_port: gate.port, name: workload })
+    Ok(Pods { namespace, labels, origin: origin.port, gate_port: gate.port, other_ports, name: workload })
 }
 
 /// Takes away what [`inject`] added, and puts back what it changed; whether there was anything.
@@ -88,7 +89,8 @@ pub(super) fn restore(document: &mut Node) -> bool {
             probes::restore(one, probes);
         }
         let was_given = originals.items(&["preStop"]).iter().any(|given| given.as_str() == Some(&name));
-        if let Some(container) = one.as_map_mut().filter(|_| was_given) {
+        let is_ours = one.at(&["lifecycle", "preStop"]).is_some_and(only_sleeps);
+        if let Some(container) = one.as_map_mut().filter(|_| was_given && is_ours) {
             remove_within(container, "lifecycle", "preStop");
         }
     }
@@ -101,6 +103,13 @@ pub(super) fn restore(document: &mut Node) -> bool {
         }
     }
     true
+}
+
+/// Whether a hook is such as [`give_pre_stop`] writes.
+fn only_sleeps(hook: &Node) -> bool {
+    let is_alone = hook.as_map().is_some_and(|hook| hook.len() == 1);
+    let command = hook.items(&["exec", "command"]).first().and_then(Node::as_str);
+    is_alone && (hook.at(&["sleep"]).is_some() || command == Some("sleep"))
 }
 
 /// And the mapping itself where nothing else is in it.
@@ -155,6 +164,20 @@ fn only_port(container: &Node) -> Option<u16> {
     let named = ports.iter().find(|port| port.str_at(&["name"]) == Some("http"));
     let found = if let [port] = ports[..] { Some(port) } else { named.copied() };
     found?.at(&["containerPort"])?.as_port()
+}
+
+/// The ports of the containers beside the origin, the gate's own among them.
+fn other_ports(pod: &Node, origin: &Origin, gate: &Gate) -> Vec<OriginPort> {
+    let is_beside = |(index, _): &(usize, &Node)| *index != origin.index;
+    let beside = pod.items(&["spec", "containers"]).iter().enumerate().filter(is_beside).map(|(_, one)| one);
+    let beside = beside.chain(pod.items(&["spec", "initContainers"])).flat_map(|one| one.items(&["ports"]));
+    let named = |port: &Node| {
+        let number = port.at(&["containerPort"])?.as_port()?;
+        Some(OriginPort { number, name: port.str_at(&["name"]).map(str::to_owned) })
+    };
+    let gates = [(gate.port, NAME), (gate.health_port, "gate-health")];
+    let gates = gates.map(|(number, name)| OriginPort { number, name: Some(name.to_owned()) });
+    beside.filter_map(named).chain(gates).collect()
 }
 
 fn check_ports(pod: &Node, gate: &Gate, origin: &Origin, workload: &str) -> Result<(), InjectError> {
