@@ -36,7 +36,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use http_body::Body;
 use tokio::time::Instant;
 
@@ -237,7 +237,7 @@ impl Upstream {
             return Ok(reply.map(|body| ResponseBody::switched(body, exchange, tunnel)));
         }
         exchange.answered();
-        response_head::filter(&mut reply.head)?;
+        response_head::filter(&mut reply.head, head.method == Method::HEAD)?;
         let is_events = is_stream_of_events(&reply);
         let ends = exchange.ends().or_else(|| is_events.then(|| self.token_end(&permit, &inbound)).flatten());
         let key = call_watch.or_else(|| is_events.then(|| self.key_watch(&permit)).flatten());

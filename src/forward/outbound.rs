@@ -126,8 +126,12 @@ fn failed(failure: Failure) -> Denial {
         Broken::Denied(denial) => denial,
         // Its cause is noted, and told instead.
         Broken::Cut(cut) => Denial::MalformedRequest(cut.to_string().into()),
-        Broken::Http1(error) if error.is_malformed() => Denial::UpstreamProtocol(invalid.into()),
-        Broken::Http2(error) if error.is_library() => Denial::UpstreamProtocol(format!("{invalid}: {error}").into()),
+        Broken::Http1(http1::Error::Malformed(rule)) => Denial::UpstreamProtocol(format!("{invalid}: {rule}").into()),
+        Broken::Http1(http1::Error::TooLarge(limit)) => Denial::UpstreamProtocol(limit.into()),
+        // The library says the same of a head that is larger than it takes.
+        Broken::Http2(error) if error.is_library() => {
+            Denial::UpstreamProtocol(format!("{invalid}, or has more than 64 KiB: {error}").into())
+        }
         Broken::Http2(error) if !error.is_io() => Denial::UpstreamUnreachable(format!("no response: {error}").into()),
         _ if failure.has_answered => {
             Denial::UpstreamProtocol("it closed the connection in the head of its response".into())

@@ -13,14 +13,30 @@ use super::identity::fold;
 use crate::denial::Denial;
 use crate::reply::{Fields, Head};
 
-/// Leaves of the response as received what was not for one hop.
-pub(super) fn filter(head: &mut Head) -> Result<(), Denial> {
+/// The most fields of a response.
+pub(super) const MAX_FIELDS: usize = 1000;
+/// The most bytes of the head of a response, with HTTP/2 as RFC 9113 §6.5.2 counts them.
+pub(super) const MAX_HEAD: u32 = 64 * 1024;
+
+/// Leaves of the response as received what was not for one hop. `answers_head`: it answers a HEAD request.
+pub(super) fn filter(head: &mut Head, answers_head: bool) -> Result<(), Denial> {
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(invalid("it switched protocols unasked"));
     }
     // Of lines, nothing else has passed.
     let Fields::Map(headers) = &mut head.fields else { return Ok(()) };
-    let met = check(headers)?;
+    if headers.len() > MAX_FIELDS {
+        return Err(invalid(TOO_MANY_FIELDS));
+    }
+    let met = check(headers);
+    // What has no body in any case is framed by nothing (RFC 9112 §6.3, the first rule).
+    if answers_head || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        if met.framing.is_err() || headers.contains_key(header::TRANSFER_ENCODING) {
+            headers.remove(header::CONTENT_LENGTH);
+        }
+    } else {
+        met.framing?;
+    }
     if met.hops {
         remove_hops(headers)?;
     }
@@ -34,42 +50,52 @@ pub(super) fn filter(head: &mut Head) -> Result<(), Denial> {
     Ok(())
 }
 
-/// What is to be taken out.
-#[derive(Default)]
+/// What is to be taken out, and whether what frames the body frames it in one way.
 struct Met {
     hops: bool,
     trailer: bool,
+    framing: Result<(), Denial>,
 }
 
 /// In one pass, as most responses have little to find.
-fn check(headers: &HeaderMap) -> Result<Met, Denial> {
-    let (mut lengths, mut codings, mut met) = (0_u8, 0_u8, Met::default());
+fn check(headers: &HeaderMap) -> Met {
+    let (mut lengths, mut codings) = (0_u8, 0_u8);
+    let mut met = Met { hops: false, trailer: false, framing: Ok(()) };
     for (name, value) in headers {
         met.trailer |= *name == header::TRAILER;
         met.hops |= is_hop_by_hop(name.as_str());
         if *name == header::CONTENT_LENGTH {
             lengths = lengths.saturating_add(1);
-            if !is_plain_number(value.as_bytes()) {
-                return Err(invalid("its length is not one plain number"));
+            if !is_length(value.as_bytes()) {
+                met.framing = Err(invalid(NO_LENGTH));
             }
         } else if *name == header::TRANSFER_ENCODING {
             codings = codings.saturating_add(1);
             if !value.as_bytes().eq_ignore_ascii_case(b"chunked") {
-                return Err(invalid("its transfer coding is not chunked alone"));
+                met.framing = Err(invalid("its transfer coding is not chunked alone"));
             }
         }
     }
-    match (lengths, codings) {
+    let framing = match (lengths, codings) {
         (2.., _) => Err(invalid("it has two lengths")),
         (1, 1..) => Err(invalid("it has a length and a transfer coding")),
         (_, 2..) => Err(invalid("its transfer coding is not chunked alone")),
-        _ => Ok(met),
-    }
+        _ => Ok(()),
+    };
+    met.framing = met.framing.and(framing);
+    met
 }
 
-/// In the one spelling that everybody reads alike; others also take `2, 2` and `02`.
-pub(super) fn is_plain_number(value: &[u8]) -> bool {
-    !value.is_empty() && value.iter().all(u8::is_ascii_digit) && (value.len() == 1 || !value.starts_with(b"0"))
+/// Whether this is a length in the one spelling that everybody reads alike: others also take `2, 2` and `02`, and read what is
+/// 2^63 or more as negative.
+pub(super) fn is_length(value: &[u8]) -> bool {
+    const LARGEST: &[u8] = b"9223372036854775807";
+    // Of numbers with as many digits, the order of their texts is their own.
+    let is_small = value.len() < LARGEST.len() || (value.len() == LARGEST.len() && value <= LARGEST);
+    is_small
+        && !value.is_empty()
+        && value.iter().all(u8::is_ascii_digit)
+        && (value.len() == 1 || !value.starts_with(b"0"))
 }
 
 /// Takes out what was for one hop. A new map would keep the names in their order, which means nothing (RFC 9110 §5.3), at
@@ -132,6 +158,10 @@ pub(super) fn is_event_stream_type(content_type: &[u8]) -> bool {
 pub(super) fn may_be_trailer(name: &HeaderName) -> bool {
     !is_framing_or_routing(&fold(name.as_str()))
 }
+
+pub(super) const NO_LENGTH: &str = "its length is not one plain number below 2^63";
+pub(super) const TOO_MANY_FIELDS: &str = "the head of its response has more than 1000 fields";
+pub(super) const TOO_LARGE: &str = "the head of its response has more than 64 KiB";
 
 pub(super) fn invalid(how: &'static str) -> Denial {
     Denial::UpstreamProtocol(how.into())

@@ -4,6 +4,7 @@
 //! `forwarding/failures.rs`.
 
 mod cut;
+mod heads;
 mod issuer;
 mod keys;
 mod retries;

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use crate::support::{Binary, Client, House, Issuer, Origin, Reply, client, eventually, reserve};
 
 /// The line of the access log about this path.
-async fn logged(binary: &Binary, path: &str) -> Value {
+pub(super) async fn logged(binary: &Binary, path: &str) -> Value {
     let line = || binary.log().into_iter().find(|line| line["path"] == path);
     eventually("it is logged", async || line().is_some()).await;
     line().unwrap()

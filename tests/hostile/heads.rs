@@ -71,6 +71,8 @@ const LENGTHS: &[Case] = &[
     ("no length", "RFC 9110 §8.6", b"Content-Length:\r\n\r\n", "malformed_request"),
     ("a length in quotes", "RFC 9110 §8.6", b"Content-Length: \"5\"\r\n\r\nhello", "malformed_request"),
     ("a length and a parameter", "RFC 9110 §8.6", b"Content-Length: 5;\r\n\r\nhello", "malformed_request"),
+    ("2^63", "CWE-190", b"Content-Length: 9223372036854775808\r\n\r\nhello", "malformed_request"),
+    ("2^64 - 3", "CWE-190", b"Content-Length: 18446744073709551613\r\n\r\nhello", "malformed_request"),
     ("2^64 + 5", "CWE-190", b"Content-Length: 18446744073709551621\r\n\r\nhello", "malformed_request"),
     (
         "a length of many digits",

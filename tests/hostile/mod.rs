@@ -5,6 +5,7 @@
 
 mod aliases;
 mod audiences;
+mod bodiless;
 mod chunks;
 mod claims_to_headers;
 mod documents;
@@ -32,6 +33,7 @@ fn tables() -> Vec<(&'static str, Vec<(&'static str, &'static str)>)> {
     vec![
         ("aliases", aliases::cases()),
         ("audiences", audiences::cases()),
+        ("bodiless", bodiless::cases()),
         ("chunks", chunks::cases()),
         ("claims to headers", claims_to_headers::cases()),
         ("ECDSA values", ecdsa::cases()),

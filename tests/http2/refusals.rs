@@ -2,7 +2,7 @@
 
 use http::Request;
 
-use crate::support::http2::{Frames, Http2, USUAL, fields_block, frame, get, whole};
+use crate::support::http2::{Frames, Http2, USUAL, fields_block, frame, get, post, reason, whole};
 use crate::support::{Binary, Client, House, Issuer, Reply, client, eventually};
 
 /// RFC 9110 §9.3.2.
@@ -24,6 +24,27 @@ async fn a_refusal_of_head_has_a_length_and_no_body() {
     let length = old.response_head().await.header("content-length").map(str::to_owned);
     assert_eq!((response.status, response.header("content-length")), (401, length.as_deref()));
     assert!(response.body.is_empty() && length.is_some());
+}
+
+/// Whoever reads the length as a signed number takes it for negative.
+#[tokio::test]
+async fn a_length_of_2_to_the_63_or_more_is_refused() {
+    let house = House::start(&[]).await;
+    let token = house.issuer.token().sign();
+    for (length, status) in [("9223372036854775808", 400), ("9999999999999999999", 400), ("2", 200)] {
+        let mut client = Http2::connect(house.gate.addr()).await;
+        let mut request = post("/", Some(&token));
+        request.headers_mut().insert("content-length", length.parse().unwrap());
+        let (response, mut body) = client.begin(request, false).await;
+        // A body of another length is for the library to refuse.
+        if status == 200 {
+            body.send_data("ok".into(), true).unwrap();
+        }
+        let response = whole(response).await.unwrap();
+        assert_eq!(response.status, status, "{length}");
+        assert!(status == 200 || reason(&response) == "malformed_request", "{length}");
+    }
+    assert_eq!(house.origin.begun(), 1);
 }
 
 /// hyper would end the whole connection.

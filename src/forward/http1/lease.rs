@@ -11,7 +11,7 @@ use http::StatusCode;
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::task::{JoinHandle, yield_now};
 
-use super::connection::{Connection, MAX_READ};
+use super::connection::Connection;
 use super::decode::Decoder;
 use super::response::{self, Asks, Head};
 use super::upload::{Length, Upload};
@@ -19,7 +19,7 @@ use super::{Broken, Error};
 use crate::denial::Denial;
 use crate::forward::body::{Exchange, RequestBody};
 use crate::forward::pool::{Connections, Failure};
-use crate::forward::response_head::filter_interim;
+use crate::forward::response_head::{MAX_HEAD, TOO_LARGE, filter_interim};
 use crate::forward::stream::OriginIo;
 use crate::interim::Interim;
 use crate::reply;
@@ -285,7 +285,7 @@ pub(super) fn read_head(
         // Only the end of a line may be that of a head; the first bytes tell whether it is one at all.
         let may_be_head = fresh.len() == buffer.len() || fresh.contains(&b'\n');
         let parsed = if may_be_head { response::parse(buffer, asks)? } else { None };
-        let Some((length, head)) = parsed.filter(|(length, _)| *length <= MAX_READ) else { break };
+        let Some((length, head)) = parsed else { break };
         buffer.advance(length);
         if !is_interim(head.reply.status) {
             return Ok(Some(head));
@@ -294,7 +294,7 @@ pub(super) fn read_head(
             tell(head.reply, client);
         }
     }
-    if buffer.len() >= MAX_READ { Err(Error::Malformed("a head larger than 72 KiB")) } else { Ok(None) }
+    if buffer.len() > MAX_HEAD as usize { Err(Error::TooLarge(TOO_LARGE)) } else { Ok(None) }
 }
 
 fn is_interim(status: StatusCode) -> bool {
@@ -352,7 +352,11 @@ mod tests {
             ("HTTP/1.1 103 \r\nno field\r\n\r\n".to_owned() + hint, String::new(), None),
             // Larger than what a client is told of.
             (format!("HTTP/1.1 103 \r\nlarge: {}\r\n\r\n{hint}{OK}", "x".repeat(33_000)), hint.to_owned(), Some(200)),
-            (format!("HTTP/1.1 103 \r\nlarge: {}\r\n\r\n{hint}{OK}", "x".repeat(2 * MAX_READ)), String::new(), None),
+            (
+                format!("HTTP/1.1 103 \r\nlarge: {}\r\n\r\n{hint}{OK}", "x".repeat(2 * MAX_HEAD as usize)),
+                String::new(),
+                None,
+            ),
         ] {
             for size in [1, 2, 3, 9, 10, 11, 50, 1000, usize::MAX] {
                 assert_eq!(told(&text, size), (expected.clone(), status), "{size}: {text:.200}");

@@ -39,17 +39,13 @@ pub(super) enum Error {
     /// What came is no HTTP/1.
     #[error("not valid HTTP: {0}")]
     Malformed(&'static str),
-    /// The same of a chunked body.
+    /// It is more than is read; which limit.
+    #[error("{0}")]
+    TooLarge(&'static str),
+    /// What came of a chunked body is none.
     #[error("not valid HTTP: {0}")]
     Chunked(#[from] Malformed),
     /// The request was not sent to its end.
     #[error("the request was cut")]
     Cut,
-}
-
-impl Error {
-    /// Whether something came that is no HTTP.
-    pub(super) const fn is_malformed(&self) -> bool {
-        matches!(self, Self::Malformed(_) | Self::Chunked(_))
-    }
 }

@@ -11,10 +11,11 @@ use httparse::Header;
 use hyper::ext::ReasonPhrase;
 
 use super::{Error, lines};
+use crate::forward::response_head::{MAX_FIELDS, MAX_HEAD, NO_LENGTH, TOO_LARGE, TOO_MANY_FIELDS};
 use crate::reply::{self, Fields};
 
-/// As many as of a request.
-pub(super) const MAX_FIELDS: usize = 100;
+/// For so many fields there is room without asking for memory.
+const USUAL_FIELDS: usize = 100;
 
 /// What of a request decides about the form of its response.
 #[derive(Clone, Copy, Debug, Default)]
@@ -47,6 +48,13 @@ pub(super) enum Framing {
 
 /// The first head, if it is complete, and how long it is.
 pub(super) fn parse(bytes: &[u8], asks: Asks) -> Result<Option<(usize, Head)>, Error> {
+    match parse_any(bytes, asks)? {
+        Some((length, _)) if length > MAX_HEAD as usize => Err(Error::TooLarge(TOO_LARGE)),
+        parsed => Ok(parsed),
+    }
+}
+
+fn parse_any(bytes: &[u8], asks: Asks) -> Result<Option<(usize, Head)>, Error> {
     if asks.lines
         && let Some(plain) = lines::read(bytes)
     {
@@ -54,15 +62,46 @@ pub(super) fn parse(bytes: &[u8], asks: Asks) -> Result<Option<(usize, Head)>, E
         let reply = reply::Head { fields: Fields::Lines(fields), ..head(status, phrase)? };
         return Ok(Some((length, said.head(reply, Version::HTTP_11, asks)?)));
     }
-    let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+    match parse_into(bytes, &mut [const { MaybeUninit::uninit() }; USUAL_FIELDS], asks) {
+        Err(Refused::TooManyFields) => parse_into(bytes, &mut vec![MaybeUninit::uninit(); MAX_FIELDS], asks),
+        parsed => parsed,
+    }
+    .map_err(|refused| match refused {
+        Refused::TooManyFields => Error::TooLarge(TOO_MANY_FIELDS),
+        Refused::Other(error) => error,
+    })
+}
+
+/// Why a head is refused.
+enum Refused {
+    /// There is no room for them.
+    TooManyFields,
+    Other(Error),
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+/// Reads a head into this room for its fields.
+fn parse_into<'b>(
+    bytes: &'b [u8],
+    fields: &mut [MaybeUninit<Header<'b>>],
+    asks: Asks,
+) -> Result<Option<(usize, Head)>, Refused> {
     let mut parsed = httparse::Response::new(&mut []);
-    let outcome = httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, bytes, &mut fields);
-    let httparse::Status::Complete(length) = outcome.map_err(|error| Error::Malformed(reason(error)))? else {
-        return Ok(None);
+    let outcome = httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, bytes, fields);
+    let length = match outcome {
+        Ok(httparse::Status::Complete(length)) => length,
+        Ok(httparse::Status::Partial) => return Ok(None),
+        Err(httparse::Error::TooManyHeaders) => return Err(Refused::TooManyFields),
+        Err(error) => return Err(Error::Malformed(reason(error, bytes)).into()),
     };
     let version = if parsed.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
     let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok());
-    let status = status.ok_or(Error::Malformed("its status is no number from 100 to 999"))?;
+    let status = status.ok_or(Error::Malformed(NO_STATUS))?;
     let mut reply = head(status, parsed.reason.unwrap_or_default().as_bytes())?;
     let said = add_fields(reply.fields.map(), parsed.headers, bytes.get(..length).unwrap_or_default())?;
     Ok(Some((length, said.head(reply, version, asks)?)))
@@ -73,7 +112,7 @@ fn head(status: StatusCode, phrase: &[u8]) -> Result<reply::Head, Error> {
     let mut head = reply::Head { status, ..reply::Head::default() };
     if !phrase.is_empty() && status.canonical_reason().map(str::as_bytes) != Some(phrase) {
         // The server writes it as it came.
-        let phrase = ReasonPhrase::try_from(phrase).map_err(|_| Error::Malformed("its reason phrase"))?;
+        let phrase = ReasonPhrase::try_from(phrase).map_err(|_| Error::Malformed(BAD_PHRASE))?;
         head.extensions.insert(phrase);
     }
     Ok(head)
@@ -86,12 +125,12 @@ fn add_fields<'h>(headers: &mut HeaderMap, fields: &[Header<'h>], bytes: &[u8]) 
     headers.reserve(fields.len());
     let mut said = Said::default();
     for field in fields {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Error::Malformed("a field's name"))?;
+        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Error::Malformed(BAD_NAME))?;
         if said.is_for_us(&name, field.value) {
             continue;
         }
         let value = HeaderValue::from_maybe_shared(part(&whole, bytes, field.value));
-        headers.append(name, value.map_err(|_| Error::Malformed("a field's value"))?);
+        headers.append(name, value.map_err(|_| Error::Malformed(BAD_VALUE))?);
     }
     Ok(said)
 }
@@ -102,15 +141,23 @@ fn part(whole: &Bytes, bytes: &[u8], field: &[u8]) -> Bytes {
     whole.slice(start..start.saturating_add(field.len()).min(whole.len()))
 }
 
-const fn reason(error: httparse::Error) -> &'static str {
+const NO_STATUS: &str = "its status is not three digits from 100 to 999";
+const BAD_PHRASE: &str = "its reason phrase has a control character";
+const BAD_NAME: &str = "a field's name is not a token with a colon right behind it";
+const BAD_VALUE: &str = "a field's value has a control character";
+
+/// The rule that was broken.
+fn reason(error: httparse::Error, bytes: &[u8]) -> &'static str {
+    // What follows the status, httparse takes for a part of it.
+    let is_phrase = || matches!(bytes.get(9..13), Some([b'1'..=b'9', b'0'..=b'9', b'0'..=b'9', b' ']));
     match error {
-        httparse::Error::HeaderName => "a field's name",
-        httparse::Error::HeaderValue => "a field's value",
-        httparse::Error::NewLine => "the end of a line",
-        httparse::Error::Status => "its status",
-        httparse::Error::Token => "a token",
-        httparse::Error::TooManyHeaders => "more than 100 fields",
-        httparse::Error::Version => "its version",
+        httparse::Error::HeaderName => BAD_NAME,
+        httparse::Error::HeaderValue => BAD_VALUE,
+        httparse::Error::Status if is_phrase() => BAD_PHRASE,
+        httparse::Error::Status => NO_STATUS,
+        httparse::Error::NewLine => "a carriage return or a line feed stands alone",
+        httparse::Error::Token | httparse::Error::Version => "it does not begin with HTTP/1.1 or HTTP/1.0",
+        httparse::Error::TooManyHeaders => TOO_MANY_FIELDS,
     }
 }
 
@@ -179,7 +226,7 @@ impl<'h> Said<'h> {
         }
         let Some(length) = self.length else { return Ok(Framing::Close) };
         let length = std::str::from_utf8(length).ok().and_then(|length| length.parse().ok());
-        length.map(Framing::Length).ok_or(Error::Malformed("its length is no number"))
+        length.map(Framing::Length).ok_or(Error::Malformed(NO_LENGTH))
     }
 
     /// RFC 9112 §9.3.
@@ -262,8 +309,8 @@ mod tests {
         ] {
             assert!(matches!(head(text, false), Err(Error::Malformed(_))), "{text:?}");
         }
-        let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(101));
-        assert!(matches!(parse(many.as_bytes(), Asks::default()), Err(Error::Malformed(_))));
+        let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(1001));
+        assert!(matches!(parse(many.as_bytes(), Asks::default()), Err(Error::TooLarge(_))));
     }
 
     #[test]

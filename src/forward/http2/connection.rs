@@ -18,6 +18,7 @@ use super::cancelled::{Cancelled, Handles};
 use super::silence::{Silence, Verdict};
 use crate::deadline::Deadline;
 use crate::forward::pool::Connections;
+use crate::forward::response_head::MAX_HEAD;
 use crate::forward::stream::{OriginIo, Reads};
 
 /// The most requests at a time on one connection, whatever the origin permits: what is lost with it, and what shares its
@@ -29,8 +30,6 @@ const STREAM_WINDOW: u32 = 128 * 1024;
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW * 100;
 /// What is kept of one request body until the origin takes it.
 const SEND_BUFFER: usize = 64 * 1024;
-/// The largest head of a response, as for HTTP/1.1.
-const MAX_HEAD: u32 = 72 * 1024;
 /// Streams that we have reset and that the origin may not know of yet.
 const MAX_RESET: usize = 1024;
 /// After how many resets a connection takes no more requests.

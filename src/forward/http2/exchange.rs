@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use h2::client::ResponseFuture;
 use h2::{Reason, RecvStream, SendStream};
-use http::{HeaderMap, Request, Response, StatusCode, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body::{Frame, SizeHint};
 use tokio::task::JoinHandle;
 
@@ -30,6 +30,7 @@ impl Stream {
         client: Option<&Interim>,
     ) -> Result<Response<Answer>, Failure> {
         let (parts, body) = request.into_parts();
+        let answers_head = parts.method == Method::HEAD;
         let head = match translate(parts, self.connection().scheme()) {
             Ok(head) => head,
             Err(denial) => return Err(failure(Broken::Denied(denial), None)),
@@ -62,7 +63,8 @@ impl Stream {
             Ok(response) => {
                 let handles = self.answered().filter(|_| is_uploading);
                 let upload = upload.zip(handles).map(|(upload, handles)| Running::start(upload, handles.body));
-                let left = content_length(response.headers());
+                // What answers HEAD tells the length of another body.
+                let left = if answers_head { Some(0) } else { content_length(response.headers()) };
                 Ok(response.map(|body| Answer::new(body, left, upload, self)))
             }
             Err(Broken::Http2(error)) => {
@@ -146,7 +148,6 @@ enum Part {
 
 impl Answer {
     fn new(body: RecvStream, length: Option<u64>, upload: Option<Running>, stream: Stream) -> Self {
-        // What answers HEAD tells the length of another body.
         let left = if body.is_end_stream() { Some(0) } else { length };
         Self { body, upload, stream: Some(stream), part: Part::Data, left }
     }

@@ -5,7 +5,7 @@
 use bytes::BytesMut;
 use http::{HeaderMap, HeaderValue, Method, Request, header};
 
-use super::super::wire::{MAX_FIELDS, MAX_TARGET, is_host, is_target_byte};
+use super::super::wire::{LENGTH_TOO_LARGE, MAX_FIELDS, MAX_LENGTH, MAX_TARGET, is_host, is_target_byte};
 use crate::denial::Denial;
 
 /// Refuses what can be read in two ways, and joins the cookies.
@@ -80,6 +80,10 @@ fn check_length(headers: &HeaderMap) -> Result<(), Denial> {
     if lengths.next().is_some() || !is_plain {
         return Err(ambiguous("the length is not one plain number"));
     }
+    let length = length.to_str().ok().and_then(|digits| digits.parse::<u64>().ok());
+    if length.is_none_or(|length| length > MAX_LENGTH) {
+        return Err(malformed(LENGTH_TOO_LARGE));
+    }
     Ok(())
 }
 
@@ -136,6 +140,8 @@ mod tests {
             (get("http://a.test/a\\b"), Some("malformed_request")),
             (get("http://a.test/").header("x", HeaderValue::from_bytes(b" v").unwrap()), Some("malformed_request")),
             (get("http://a.test/").header("content-length", "02"), Some("ambiguous_request")),
+            (get("http://a.test/").header("content-length", "9223372036854775807"), None),
+            (get("http://a.test/").header("content-length", "9223372036854775808"), Some("malformed_request")),
             (
                 get("http://a.test/").header("content-length", "2").header("content-length", "2"),
                 Some("ambiguous_request"),

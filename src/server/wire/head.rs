@@ -15,6 +15,9 @@ use crate::reply::is_tchar;
 pub(in crate::server) const MAX_TARGET: usize = 16 * 1024;
 /// The most header fields of a request.
 pub(in crate::server) const MAX_FIELDS: usize = 100;
+/// The longest body that can be announced: a reader who takes the number for a signed one would take more for negative.
+pub(in crate::server) const MAX_LENGTH: u64 = i64::MAX as u64;
+pub(in crate::server) const LENGTH_TOO_LARGE: &str = "Content-Length is 2^63 or more";
 /// The end of the last field, and the empty line after it.
 const HEAD_END: &[u8] = b"\r\n\r\n";
 
@@ -300,11 +303,10 @@ fn parse_length(value: &[u8]) -> Result<u64, Denial> {
         return Err(ambiguous("Content-Length has leading zeros"));
     }
     let digits = std::str::from_utf8(value).ok();
-    // No client means the two largest numbers, and more than one reader has a meaning of its own for them.
     digits
         .and_then(|digits| digits.parse().ok())
-        .filter(|length| *length < u64::MAX - 1)
-        .ok_or(malformed("Content-Length is beyond 64 bits"))
+        .filter(|length| *length <= MAX_LENGTH)
+        .ok_or(malformed(LENGTH_TOO_LARGE))
 }
 
 /// Only one final `chunked` is understood (RFC 9112 §6.1).

@@ -14,7 +14,9 @@ mod spare;
 use bytes::{Buf, Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 
-pub(super) use self::head::{Framing, Head, MAX_FIELDS, MAX_TARGET, is_host, is_target_byte};
+pub(super) use self::head::{
+    Framing, Head, LENGTH_TOO_LARGE, MAX_FIELDS, MAX_LENGTH, MAX_TARGET, is_host, is_target_byte,
+};
 pub(super) use self::spare::Spare;
 use super::http2::PREFACE;
 use crate::chunked::{Chunked, Malformed, Piece, take};
