@@ -169,6 +169,9 @@ impl App {
             settings = %self.config.summary(),
             "claimgate serves"
         );
+        for reading in self.config.readings() {
+            tracing::info!("{reading}");
+        }
         for warning in &self.notes {
             tracing::warn!("{warning}");
         }

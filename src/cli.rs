@@ -5,7 +5,8 @@ use clap::{Args, Parser, Subcommand};
 
 const USAGE: &str = "claimgate --upstream URL --issuer URL [--audience AUD] [OPTIONS]\n       claimgate COMMAND";
 const ENVIRONMENT: &str = "Every flag can be an environment variable: --jwks-url is CLAIMGATE_JWKS_URL. A flag goes \
-before a variable.\nRepeatable flags take comma lists. Durations are such as 300ms, 30s or 5m; sizes such as 16KiB.";
+before a variable.\nA repeatable flag that is given once, and its variable, take a comma list; given again, each value is \
+whole, commas and all.\nDurations are such as 300ms, 30s or 5m; sizes such as 16KiB.";
 
 /// Lets a request through only with a JWT that its issuer really signed.
 #[derive(Clone, Debug, Default, Parser)]
@@ -60,10 +61,10 @@ pub enum Command {
 #[derive(Args, Clone, Debug, Default)]
 pub struct InjectFlags {
     /// Whose tokens are accepted; repeatable
-    #[arg(long, value_name = "URL", value_delimiter = ',')]
+    #[arg(long, value_name = "URL")]
     pub issuer: Vec<String>,
     /// Who a token must be for; repeatable
-    #[arg(long, value_name = "AUD", value_delimiter = ',')]
+    #[arg(long, value_name = "AUD")]
     pub audience: Vec<String>,
     /// Where the service listens in its pod [default: `http://127.0.0.1:` and the container's port]
     #[arg(long, value_name = "URL")]
@@ -129,19 +130,13 @@ pub struct OriginFlags {
     #[arg(long, env = "CLAIMGATE_UPSTREAM_SERVER_NAME", value_name = "NAME")]
     pub upstream_server_name: Option<String>,
     /// A protocol that may be switched to by Upgrade, beside websocket; repeatable. Never h2c
-    #[arg(long, env = "CLAIMGATE_ALLOW_UPGRADE", value_name = "PROTOCOL", value_delimiter = ',')]
+    #[arg(long, env = "CLAIMGATE_ALLOW_UPGRADE", value_name = "PROTOCOL")]
     pub allow_upgrade: Vec<String>,
     /// Whether the service sees the token itself: keep or strip [default: keep]
     #[arg(long, env = "CLAIMGATE_FORWARD_TOKEN", value_name = "KEEP|STRIP")]
     pub forward_token: Option<String>,
     /// A proxy in front whose X-Forwarded-* fields are believed; `unix` for one on a unix socket; repeatable
-    #[arg(
-        long,
-        env = "CLAIMGATE_TRUSTED_PROXY",
-        value_name = "CIDR",
-        value_delimiter = ',',
-        alias = "trusted-proxy-ip"
-    )]
+    #[arg(long, env = "CLAIMGATE_TRUSTED_PROXY", value_name = "CIDR", alias = "trusted-proxy-ip")]
     pub trusted_proxy: Vec<String>,
 }
 
@@ -150,19 +145,19 @@ pub struct OriginFlags {
 #[command(next_help_heading = "Tokens")]
 pub struct TokenFlags {
     /// Whose tokens are accepted, byte for byte their iss; repeatable
-    #[arg(long, env = "CLAIMGATE_ISSUER", value_name = "URL", value_delimiter = ',', alias = "oidc-issuer-url")]
+    #[arg(long, env = "CLAIMGATE_ISSUER", value_name = "URL", alias = "oidc-issuer-url")]
     pub issuer: Vec<String>,
     /// Where the issuer's keys are, instead of discovery
     #[arg(long, env = "CLAIMGATE_JWKS_URL", value_name = "URL", alias = "oidc-jwks-url")]
     pub jwks_url: Option<String>,
     /// Who a token must be for (aud), any one of them; repeatable. Without it any audience passes
-    #[arg(long, env = "CLAIMGATE_AUDIENCE", value_name = "AUD", value_delimiter = ',')]
+    #[arg(long, env = "CLAIMGATE_AUDIENCE", value_name = "AUD")]
     pub audience: Vec<String>,
     /// How far clocks may differ, for exp, nbf and iat [default: 30s, at most 5m]
     #[arg(long, env = "CLAIMGATE_LEEWAY", value_name = "DURATION")]
     pub leeway: Option<String>,
     /// A signature algorithm that is accepted; repeatable [default: all that are safe]
-    #[arg(long, env = "CLAIMGATE_ALLOWED_ALG", value_name = "ALG", value_delimiter = ',')]
+    #[arg(long, env = "CLAIMGATE_ALLOWED_ALG", value_name = "ALG")]
     pub allowed_alg: Vec<String>,
     /// Permits an `http://` issuer that is not on loopback
     #[arg(long, env = "CLAIMGATE_INSECURE_ISSUER", value_parser = BoolishValueParser::new())]
@@ -202,7 +197,7 @@ pub struct TokenFlags {
 #[command(next_help_heading = "Routes")]
 pub struct RouteFlags {
     /// A route that needs no token: exact, or a prefix with a final /*; with METHOD not for requests with X-HTTP-Method-Override or its kin; repeatable
-    #[arg(long, env = "CLAIMGATE_SKIP_AUTH_ROUTE", value_name = "[METHOD=]PATH", value_delimiter = ',')]
+    #[arg(long, env = "CLAIMGATE_SKIP_AUTH_ROUTE", value_name = "[METHOD=]PATH")]
     pub skip_auth_route: Vec<String>,
     /// CORS preflights need no token
     #[arg(long, env = "CLAIMGATE_SKIP_AUTH_PREFLIGHT", value_parser = BoolishValueParser::new())]
@@ -220,7 +215,7 @@ pub struct ClaimsFlags {
     #[arg(long, env = "CLAIMGATE_CLAIMS_FORMAT", value_name = "FORMAT")]
     pub claims_format: Option<String>,
     /// One claim as text in a header of its own, nested with dots; repeatable
-    #[arg(long, env = "CLAIMGATE_CLAIM_HEADER", value_name = "CLAIM=HEADER", value_delimiter = ',')]
+    #[arg(long, env = "CLAIMGATE_CLAIM_HEADER", value_name = "CLAIM=HEADER")]
     pub claim_header: Vec<String>,
     /// The most that these headers may take [default: 8KiB]
     #[arg(long, env = "CLAIMGATE_CLAIMS_HEADER_MAX", value_name = "SIZE")]
@@ -257,7 +252,7 @@ pub struct ListenFlags {
     pub health_listen: Option<String>,
     /// What /healthz/origin on the health listener may check at the service: /PATH (GET), tcp, grpc or grpc:SERVICE;
     /// repeatable
-    #[arg(long, env = "CLAIMGATE_ORIGIN_HEALTH_CHECK", value_name = "CHECK", value_delimiter = ',')]
+    #[arg(long, env = "CLAIMGATE_ORIGIN_HEALTH_CHECK", value_name = "CHECK")]
     pub origin_health_check: Vec<String>,
     /// The same with ?verbose, and /metrics, for operators; loopback only [default: 127.0.0.1:9180]
     #[arg(long, env = "CLAIMGATE_ADMIN_LISTEN", value_name = "ADDR|OFF")]

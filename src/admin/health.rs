@@ -11,6 +11,10 @@ use http_body_util::Full;
 
 use super::{View, metrics, origin};
 use crate::issuer::Status;
+use crate::telemetry::shown;
+
+/// How much of a text of an issuer is shown, in bytes.
+const MAX_TEXT: usize = 512;
 
 /// Answers probes.
 #[derive(Debug)]
@@ -86,14 +90,17 @@ impl Health {
     }
 }
 
+/// A key set says what it likes: no text of it may look like a line of ours.
 fn write_issuer(out: &mut String, status: &Status) -> std::fmt::Result {
+    let text = |text: &str| shown(text, MAX_TEXT).into_owned();
+    let kid = |kid: &Option<String>| kid.as_deref().map_or_else(|| "without kid".to_owned(), text);
     let sign = if status.keys.is_empty() { '-' } else { '+' };
-    writeln!(out, "[{sign}] issuer {}", status.identifier)?;
+    writeln!(out, "[{sign}] issuer {}", text(&status.identifier))?;
     for key in &status.keys {
-        writeln!(out, "    key {}: {}", key.kid.as_deref().unwrap_or("without kid"), key.algorithms)?;
+        writeln!(out, "    key {}: {}", kid(&key.kid), key.algorithms)?;
     }
     for key in &status.unusable_keys {
-        writeln!(out, "    unusable key {}: {}", key.kid.as_deref().unwrap_or("without kid"), key.reason)?;
+        writeln!(out, "    unusable key {}: {}", kid(&key.kid), text(&key.reason))?;
     }
     if let Some(age) = status.age {
         let origin = if status.restored { ", before this start: read from --jwks-cache-dir" } else { "" };
@@ -101,11 +108,11 @@ fn write_issuer(out: &mut String, status: &Status) -> std::fmt::Result {
     }
     let report = &status.report;
     if let Some(uri) = &report.jwks_uri {
-        let form = report.metadata_form.as_ref().map(|form| format!(", found by {form}")).unwrap_or_default();
-        writeln!(out, "    keys from {uri}{form}")?;
+        let form = report.metadata_form.as_ref().map(|form| format!(", found by {}", text(form))).unwrap_or_default();
+        writeln!(out, "    keys from {}{form}", text(uri))?;
     }
     if let Some(error) = &report.last_error {
-        writeln!(out, "    last error at {}: {}", error.at, error.cause)?;
+        writeln!(out, "    last error at {}: {}", error.at, text(&error.cause))?;
     }
     if let Some(skew) = report.clock_skew {
         let side = if skew < 0.0 { "behind" } else { "ahead of" };

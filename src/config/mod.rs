@@ -3,6 +3,7 @@
 mod admin;
 mod environment;
 mod forward;
+pub(crate) mod lists;
 mod mistakes;
 mod origin;
 mod server;
@@ -64,6 +65,8 @@ pub struct Config {
     pub origin_health: crate::admin::OriginHealth,
     /// What in the environment may surprise.
     surprises: Vec<String>,
+    /// How lists were read.
+    readings: Vec<String>,
 }
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -90,6 +93,8 @@ impl Config {
     }
 
     fn resolve_with(environment: &Environment, flags: &Flags, mistakes: Mistakes<'_>) -> Result<Self, ConfigErrors> {
+        let (flags, readings) = lists::read(flags);
+        let flags = &flags;
         let claims_headers = claims_headers(flags, &mistakes);
         let stream_idle_timeout = stream_idle_timeout(flags, &mistakes);
         let trusted_proxies = server::trusted_proxies(flags, &mistakes);
@@ -128,6 +133,7 @@ impl Config {
             health_listen: admin::health_listen(flags, &mistakes),
             admin_listen: admin::admin_listen(flags, &mistakes),
             surprises: environment.warnings(),
+            readings,
         };
         mistakes.or(config)
     }
@@ -147,6 +153,11 @@ impl Config {
         }
         warnings.extend_from_slice(&self.surprises);
         warnings
+    }
+
+    /// How lists were read, where that may surprise.
+    pub fn readings(&self) -> &[String] {
+        &self.readings
     }
 
     /// The effective settings, for the first line of the log.

@@ -11,6 +11,8 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use super::MAX_VALUE;
+
 /// The format.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct JsonLines;
@@ -49,6 +51,10 @@ impl Default for Members {
 }
 
 impl Members {
+    fn text(&mut self, field: &Field, text: &str) {
+        self.add(field, Value::from(text.get(..text.floor_char_boundary(MAX_VALUE)).unwrap_or_default()));
+    }
+
     fn add(&mut self, field: &Field, value: Value) {
         match field.name() {
             "message" => self.message = value,
@@ -80,7 +86,7 @@ impl Visit for Members {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.add(field, Value::from(value));
+        self.text(field, value);
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
@@ -90,11 +96,11 @@ impl Visit for Members {
             let _ = write!(text, ": {cause}");
             source = cause.source();
         }
-        self.add(field, Value::from(text));
+        self.text(field, &text);
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.add(field, Value::from(format!("{value:?}")));
+        self.text(field, &format!("{value:?}"));
     }
 }
 
@@ -124,6 +130,21 @@ mod tests {
         tracing::subscriber::with_default(lines, log);
         let bytes = written.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_value_that_is_long_is_cut() {
+        let long = "\u{e9}".repeat(MAX_VALUE);
+        let error = std::io::Error::other(long.clone());
+        for line in [
+            written(|| tracing::warn!(long, "text")),
+            written(|| tracing::warn!(%long, "shown")),
+            written(|| tracing::warn!(error = &error as &(dyn Error + 'static), "error")),
+            written(|| tracing::warn!("{long}")),
+        ] {
+            assert!(line[0].len() < MAX_VALUE + 128, "{} bytes", line[0].len());
+            assert!(serde_json::from_str::<Value>(&line[0]).is_ok(), "{}", line[0]);
+        }
     }
 
     #[test]

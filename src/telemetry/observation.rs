@@ -1,6 +1,5 @@
 //! What became of one request, told exactly once.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,6 +12,7 @@ use aws_lc_rs::digest;
 
 use super::access_log::{AccessLog, Record};
 use super::metrics::{Metrics, Requests};
+use super::shown;
 use crate::clock::Clock;
 use crate::denial::Denial;
 
@@ -20,6 +20,12 @@ use crate::denial::Denial;
 const CLIENT_GONE: u16 = 499;
 /// How much of a path is logged, in bytes.
 const MAX_PATH: usize = 1024;
+/// How much of a method is logged, in bytes; those of the registry have at most 17.
+const MAX_METHOD: usize = 32;
+/// How much of a request's id is logged, in bytes: as much as is taken from a client.
+const MAX_REQUEST_ID: usize = 128;
+/// The length of the shortest signature, that of HMAC with SHA-256, in base64url.
+const MIN_SIGNATURE: usize = 43;
 
 /// How a request ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -199,11 +205,11 @@ impl Observed {
             reason: denial.map(|denial| denial.row().reason),
             detail: denial.and_then(Denial::logged_detail).as_deref(),
             cut: self.cut.map(Cut::name),
-            method: head.map(|head| head.method.as_str()),
-            path: head.map(|head| shown(head.uri.path())).as_deref(),
-            request_id: self.request_id.to_str().unwrap_or_default(),
+            method: head.map(|head| shown(head.method.as_str(), MAX_METHOD)).as_deref(),
+            path: head.map(|head| shown(head.uri.path(), MAX_PATH)).as_deref(),
+            request_id: &shown(self.request_id.to_str().unwrap_or_default(), MAX_REQUEST_ID),
             peer: &self.peer.map_or_else(|| "unix".to_owned(), |address| address.to_string()),
-            token_sha256: authorization.map(fingerprint).as_deref(),
+            token_sha256: authorization.and_then(fingerprint).as_deref(),
             duration_ms: (duration.as_secs_f64() * 1e6).round() / 1e3,
             upstream_status: matches!(self.outcome, Outcome::Forwarded(_)).then_some(status),
             bytes_in: self.bytes_in,
@@ -212,20 +218,28 @@ impl Observed {
     }
 }
 
-/// The path without the query, which may hold what nobody should log; nor may what a terminal obeys.
-fn shown(path: &str) -> Cow<'_, str> {
-    let is_plain = |byte: &u8| byte.is_ascii_graphic() && *byte != b'"';
-    let cut = path.get(..path.floor_char_boundary(MAX_PATH)).unwrap_or_default();
-    if cut.as_bytes().iter().all(is_plain) { cut.into() } else { cut.escape_default().to_string().into() }
-}
-
-/// Enough to find two requests with the same token, too little to find the token.
-fn fingerprint(authorization: &HeaderValue) -> String {
+/// Enough to find two requests with the same token, too little to find the token. Nothing for what has not the form of a
+/// JWT: it may be a password, and with a piece of its hash passwords can be tried elsewhere.
+fn fingerprint(authorization: &HeaderValue) -> Option<String> {
     let value = authorization.as_bytes();
     let token = value.iter().position(|byte| *byte == b' ').and_then(|space| value.get(space..)).unwrap_or(value);
-    let hash = digest::digest(&digest::SHA256, token.trim_ascii());
+    let token = Some(token.trim_ascii()).filter(|token| is_jwt(token))?;
+    let hash = digest::digest(&digest::SHA256, token);
     let start = hash.as_ref().first_chunk().copied().unwrap_or_default();
-    format!("{:08x}", u32::from_be_bytes(start))
+    Some(format!("{:08x}", u32::from_be_bytes(start)))
+}
+
+/// Three parts of base64url (RFC 7515 §7.1), the first of which is an object and the last a signature, by its length.
+fn is_jwt(token: &[u8]) -> bool {
+    let is_part = |part: &&[u8]| part.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+    let mut parts = token.split(|byte| *byte == b'.');
+    let (Some(header), Some(payload), Some(signature), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return false;
+    };
+    // `{` is 0x7b: six bits make an `e`, and two are left for the next digit.
+    let is_object = matches!(header, [b'e', b'w'..=b'z' | b'0'..=b'9' | b'-' | b'_', ..]);
+    is_object && signature.len() >= MIN_SIGNATURE && [header, payload, signature].iter().all(is_part)
 }
 
 #[cfg(test)]
@@ -233,24 +247,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_is_cut_and_cannot_break_its_line() {
-        let long = "/".repeat(MAX_PATH + 1);
-        for (path, expected) in [
-            ("/a/b'c%20", "/a/b'c%20"),
-            ("/a\"b", "/a\\\"b"),
-            ("/\u{1b}[2J\n", "/\\u{1b}[2J\\n"),
-            ("/\u{202e}\u{e9}", "/\\u{202e}\\u{e9}"),
-            (&long, &"/".repeat(MAX_PATH)),
-        ] {
-            assert_eq!(shown(path), expected);
+    fn a_token_is_told_by_the_first_32_bits_of_its_sha_256_however_its_scheme_is_written() {
+        let token = format!("eyJhbGciOiJIUzI1NiJ9.e30.{}", "a".repeat(43));
+        for value in [format!("Bearer {token}"), format!("bearer  {token} "), token] {
+            // sha256sum.
+            assert_eq!(fingerprint(&HeaderValue::from_str(&value).unwrap()).as_deref(), Some("6fa99744"), "{value}");
         }
     }
 
     #[test]
-    fn a_token_is_told_by_the_first_32_bits_of_its_sha_256_however_its_scheme_is_written() {
-        for value in ["Bearer abc", "bearer  abc ", "abc"] {
-            // FIPS 180-2, appendix B.1.
-            assert_eq!(fingerprint(&HeaderValue::from_static(value)), "ba7816bf", "{value}");
+    fn what_has_not_the_form_of_a_jwt_leaves_no_hash() {
+        let signature = "a".repeat(43);
+        for value in [
+            "Basic dXNlcjpodW50ZXIy".to_owned(),
+            "Bearer hunter2".to_owned(),
+            "Bearer a.b.c".to_owned(),
+            "Bearer eyJ9.e30.hunter2".to_owned(),
+            format!("Bearer hunter2.e30.{signature}"),
+            format!("Bearer eyJ9.e30.{signature}.x"),
+            format!("Bearer eyJ9.e30 .{signature}"),
+            format!("Digest eyJ9.e30.{signature}="),
+            String::new(),
+        ] {
+            assert_eq!(fingerprint(&HeaderValue::from_str(&value).unwrap()), None, "{value}");
         }
     }
 }

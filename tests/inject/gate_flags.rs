@@ -25,6 +25,22 @@ fn the_callers_environment_leaks_into_no_manifest() {
 }
 
 #[test]
+fn a_list_reaches_the_gate_as_it_was_meant() {
+    let issuer = FLAGS[0];
+    for (flags, expected) in [
+        (&[issuer, "--audience=a,b"][..], &["--audience=a", "--audience=b"][..]),
+        (&[issuer, "--audience=a,b", "--audience=c"], &["--audience=a,b", "--audience=c"]),
+        // Once alone, the gate would split it.
+        (&[issuer, "--audience=a,b", "--audience=a,b"], &["--audience=a,b", "--audience=a,b"]),
+    ] {
+        let done = injected(flags, DEPLOYMENT).stdout;
+        let words = done.lines().filter_map(|line| line.trim().strip_prefix("- ")).map(|word| word.trim_matches('"'));
+        let audiences: Vec<_> = words.filter(|word| word.starts_with("--audience")).collect();
+        assert_eq!(audiences, expected, "{flags:?}");
+    }
+}
+
+#[test]
 fn flags_that_need_files_of_the_pod_are_taken_together() {
     let https = [FLAGS[0], "--upstream=https://127.0.0.1:8080"];
     for (flags, gate_flags) in [

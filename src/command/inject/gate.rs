@@ -8,6 +8,7 @@ use super::InjectError;
 use super::document::Node;
 use crate::cli::{Flags, InjectFlags};
 use crate::config::Config;
+use crate::config::lists::parts;
 use crate::server::Listen;
 
 /// The name of the container and of its port.
@@ -143,7 +144,11 @@ fn resources() -> Node {
 
 fn arguments(flags: &InjectFlags) -> Vec<String> {
     let named = |name: &'static str, values: &[String]| {
-        values.iter().map(move |value| format!("--{name}={value}")).collect::<Vec<_>>()
+        let parts = parts(values);
+        // Given once, it would be split again.
+        let times = if parts.len() == 1 && values.len() > 1 { 2 } else { 1 };
+        let flags = parts.into_iter().map(move |value| format!("--{name}={value}"));
+        flags.flat_map(|flag| std::iter::repeat_n(flag, times)).collect::<Vec<_>>()
     };
     let given = joined(&flags.gate_flags);
     let is_given = |name: &str| given.iter().any(|flag| name_of(flag) == name);

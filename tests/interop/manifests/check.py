@@ -126,6 +126,8 @@ def numbers_of_the_chart():
     ):
         expect(f"the chart renders {told}", told in text, text)
     expect("the chart renders no double", not re.search(r"\de\+\d", text), text)
+    text = check("helm template of a comma", HELM, "template", "r", chart, "-f", chart / "ci" / "all-values.yaml", "--set-string", "audience={urn:x:a\\,b}")
+    expect("the chart gives a lone value with a comma twice", text.count("--audience=urn:x:a,b") == 2, text)
     for given in ("max-waiting-requests=1000000", "max-waiting-requests=0", "tls-min-version=1.3"):
         flags = ["--set", "upstream=http://app:8080", "--set", "issuer={https://i.example.com}"]
         text = check(f"helm --set {given}", HELM, "template", "r", chart, *flags, "--set", f"flags.{given}")

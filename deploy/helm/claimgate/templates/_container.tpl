@@ -83,24 +83,30 @@ The service beside it then listens on 127.0.0.1, its Service leads to the port 4
 - {{ . | replace "$(" "$$(" | quote }}
 {{- end }}
 
+{{/* A flag once for each value; a value with a comma twice, where it is alone: given once, the gate would split it. */}}
+{{- define "claimgate.list" -}}
+{{- $name := .name -}}
+{{- $values := .values -}}
+{{- if eq (len $values) 1 -}}
+{{- if contains "," (include "claimgate.word" (first $values)) }}{{ $values = concat $values $values }}{{ end -}}
+{{- end -}}
+{{- range $values }}
+{{ include "claimgate.arg" (printf "--%s=%s" $name (include "claimgate.word" .)) }}
+{{- end }}
+{{- end }}
+
 {{- define "claimgate.args" -}}
 {{ include "claimgate.arg" (printf "--upstream=%s" (required "upstream: where requests go, such as http://127.0.0.1:8080" .upstream)) }}
 {{- if not .issuer }}{{ fail "issuer: whose tokens are accepted, such as [https://issuer.example.com]" }}{{ end }}
-{{- range .issuer }}
-{{ include "claimgate.arg" (printf "--issuer=%s" .) }}
-{{- end }}
-{{- range .audience }}
-{{ include "claimgate.arg" (printf "--audience=%s" .) }}
-{{- end }}
+{{- include "claimgate.list" (dict "name" "issuer" "values" .issuer) }}
+{{- include "claimgate.list" (dict "name" "audience" "values" .audience) }}
 {{ include "claimgate.arg" (printf "--listen=0.0.0.0:%d" (int .port)) }}
 {{ include "claimgate.arg" (printf "--health-listen=0.0.0.0:%d" (int .healthPort)) }}
 {{ include "claimgate.arg" (printf "--drain-delay=%s" .drainDelay) }}
 {{ include "claimgate.arg" (printf "--shutdown-grace-period=%s" .shutdownGracePeriod) }}
 {{- range $name, $value := .flags }}
 {{- if kindIs "slice" $value }}
-{{- range $value }}
-{{ include "claimgate.arg" (printf "--%s=%s" $name (include "claimgate.word" .)) }}
-{{- end }}
+{{- include "claimgate.list" (dict "name" $name "values" $value) }}
 {{- else if kindIs "bool" $value }}
 {{- if $value }}
 {{ include "claimgate.arg" (printf "--%s" $name) }}
