@@ -26,6 +26,7 @@ mod output;
 mod overload;
 mod panics;
 mod private_keys;
+mod refused_uploads;
 mod restart;
 mod rooms;
 mod rotation;

@@ -34,9 +34,29 @@ pub(super) async fn serve<H: Handler>(connection: Rc<Connection>, peer: Rc<Peer>
             http1::Pause::Switch(tunnel) => {
                 return Box::pin(serve_tunnel::<H>(tunnel, connection, &watch, &worker.drain)).await;
             }
+            // What the request took is given back by now.
+            http1::Pause::Goodbye => return say_goodbye(&connection, &watch, &worker.drain).await,
             http1::Pause::End => return,
         }
     }
+}
+
+/// Sees to it that the last answer arrives. A shutdown does not wait for that.
+async fn say_goodbye(connection: &Connection, watch: &Watch, drain: &Drain) {
+    poll_fn(|cx| {
+        if connection.poll_goodbye(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        match watch.stage(cx) {
+            Stage::CloseIdle if connection.is_idle() => Poll::Ready(()),
+            Stage::Cut => {
+                drain.cut(!connection.is_idle());
+                Poll::Ready(())
+            }
+            _ => connection.poll_expired(cx).map(drop),
+        }
+    })
+    .await;
 }
 
 /// A tunnel is one long answer, and cut as others are.

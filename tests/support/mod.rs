@@ -5,6 +5,7 @@ pub(crate) mod binary;
 pub(crate) mod caller;
 pub(crate) mod certificate;
 pub(crate) mod client;
+pub(crate) mod entrance;
 pub(crate) mod exposition;
 pub(crate) mod gate;
 pub(crate) mod http2;

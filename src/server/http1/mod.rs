@@ -33,6 +33,8 @@ pub(super) enum Pause<T> {
     Silence,
     /// It has become something else than HTTP.
     Switch(T),
+    /// The last answer is written, and may not have arrived.
+    Goodbye,
     /// It is over.
     End,
 }
@@ -45,6 +47,7 @@ enum Next<T> {
     /// Another request.
     Head,
     Switch(T),
+    Goodbye,
     End,
 }
 
@@ -66,6 +69,7 @@ pub(super) async fn serve<H: Handler>(
         match speaking.exchange(head, &mut spare).await {
             Next::Head => {}
             Next::Switch(tunnel) => return Pause::Switch(tunnel),
+            Next::Goodbye => return Pause::Goodbye,
             Next::End => return Pause::End,
         }
     }
@@ -137,8 +141,7 @@ impl<H: Handler> Speaking<'_, H> {
         if goes_on && (connection.end() || (self.is_taken().await && connection.end())) {
             return Next::Head;
         }
-        self.say_goodbye().await;
-        Next::End
+        Next::Goodbye
     }
 
     /// What the handler makes of it; `None` when nobody is there to be answered.
@@ -178,14 +181,6 @@ impl<H: Handler> Speaking<'_, H> {
             taken @ Poll::Ready(_) => taken,
         })
         .await
-    }
-
-    async fn say_goodbye(&self) {
-        poll_fn(|cx| match self.connection.poll_goodbye(cx) {
-            Poll::Pending => self.poll_over(cx),
-            Poll::Ready(_) => Poll::Ready(()),
-        })
-        .await;
     }
 
     /// Ready when a request or its answer has to end here.

@@ -10,7 +10,7 @@ use http_body::{Frame, SizeHint};
 use tokio::io::AsyncReadExt as _;
 
 use super::buffers::BUFFER_SIZE;
-use super::{Connection, LINGER_SIZE};
+use super::{Connection, UNTAKEN_SIZE};
 use crate::chunked::take;
 use crate::incoming::{Broken, Content};
 
@@ -76,7 +76,7 @@ impl Connection {
             self.content.watch(cx);
             return Poll::Pending;
         }
-        let mut left = LINGER_SIZE;
+        let mut left = UNTAKEN_SIZE;
         while let Poll::Ready(Some(Ok(frame))) = self.poll_content(cx) {
             left = left.saturating_sub(frame.data_ref().map_or(1, Bytes::len));
             if left == 0 {

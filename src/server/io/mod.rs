@@ -26,10 +26,10 @@ use crate::denial::Denial;
 use crate::interim::Interim;
 
 /// For how long what still comes after a refusal is read at the most.
-const LINGER_TIME: Duration = Duration::from_secs(1);
+const LINGER_TIME: Duration = Duration::from_secs(2);
 
-/// How much of what comes though nobody wants it is thrown away, in bytes.
-const LINGER_SIZE: usize = 64 * 1024;
+/// How much of a body that is not taken is thrown away so that its connection may go on, in bytes.
+const UNTAKEN_SIZE: usize = 64 * 1024;
 
 /// How long a connection is idle before it is taken for silent, and gives its buffers back.
 const SILENCE: Duration = Duration::from_millis(200);
@@ -53,8 +53,8 @@ pub(super) struct Connection {
     phase: Cell<Phase>,
     refusal: RefCell<Option<Denial>>,
     must_linger: Cell<bool>,
-    /// How much of what still came was thrown away.
-    lingered: Cell<Option<usize>>,
+    /// The answer is written and its end said: what still comes is thrown away.
+    is_lingering: Cell<bool>,
     content: content::State,
     /// An answer is here that the client does not read.
     is_write_stalled: Cell<bool>,
@@ -89,7 +89,7 @@ impl Connection {
             phase: Cell::new(Phase::Head),
             refusal: RefCell::default(),
             must_linger: Cell::new(false),
-            lingered: Cell::new(None),
+            is_lingering: Cell::new(false),
             content: content::State::default(),
             is_write_stalled: Cell::new(false),
             owes_the_end: Cell::new(false),
@@ -160,7 +160,7 @@ impl Connection {
             Phase::Idle | Phase::Silent => true,
             Phase::Head => !self.wire.borrow().is_in_head(),
             // The answer is written, and all that is waited for is that the client closes.
-            Phase::Serving => self.lingered.get().is_some(),
+            Phase::Serving => self.is_lingering.get(),
         };
         is_between && !self.is_write_stalled.get()
     }

@@ -8,10 +8,13 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncWrite, ReadBuf};
 
 use super::buffers::BUFFER_SIZE;
-use super::{Connection, Date, LINGER_SIZE, LINGER_TIME, Phase};
+use super::{Connection, Date, LINGER_TIME, Phase};
 
 /// The most bytes that are put together to be written in one piece.
 const FLAT_SIZE: usize = 4 * 1024;
+
+/// How many reads of a refused body are thrown away before other connections have their turn.
+const LINGER_READS: usize = 16;
 
 impl Connection {
     /// Everything has been written when this is asked for, so what TLS keeps back is all that a client leaves unread.
@@ -24,25 +27,30 @@ impl Connection {
     }
 
     /// Says that nothing more will come, and sees to it that the last answer arrives: a connection closed with bytes unread
-    /// is reset, and the answer lost (RFC 9112 §9.6).
+    /// is reset, and the answer lost (RFC 9112 §9.6). What still comes is read and thrown away until the client closes or
+    /// [`LINGER_TIME`] is over; the deadline is the caller's to wait for. How much that is does not matter: a client that
+    /// sends without looking reads its answer only when all of its body has gone out.
     pub(in crate::server) fn poll_goodbye(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.lingered.get().is_none() {
+        if !self.is_lingering.get() {
             ready!(self.note_stall(self.poll_shutdown(cx)))?;
             self.owes_the_end.set(false);
             if !self.must_linger.get() {
                 return Poll::Ready(Ok(()));
             }
-            self.lingered.set(Some(0));
+            self.is_lingering.set(true);
+            // Keeps nothing of what has come either.
+            self.wire.borrow_mut().refuse();
             self.deadline.arm_in(LINGER_TIME);
         }
-        loop {
-            let lingered = self.lingered.get().unwrap_or_default();
-            match ready!(self.poll_received(cx, BUFFER_SIZE, <[u8]>::len)) {
-                Ok(count @ 1..) if lingered < LINGER_SIZE => self.lingered.set(Some(lingered.saturating_add(count))),
-                // The end, enough of it, or the client's own reset.
-                _ => return Poll::Ready(Ok(())),
+        for _ in 0..LINGER_READS {
+            if !matches!(ready!(self.poll_received(cx, BUFFER_SIZE, <[u8]>::len)), Ok(1..)) {
+                // The end, or the client's own reset.
+                return Poll::Ready(Ok(()));
             }
         }
+        // Other connections have their turn.
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Writes interim responses, where nothing else is half written.
