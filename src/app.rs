@@ -19,6 +19,7 @@ use crate::gateway::{self, AnswerBody, Gateway};
 use crate::incoming::Incoming;
 use crate::interim::Interim;
 use crate::issuer::{InvalidSettings, Issuer, Issuers, Refresher};
+use crate::liveness::Liveness;
 use crate::peer::Peer;
 use crate::policy::Policy;
 use crate::readiness::Readiness;
@@ -287,7 +288,7 @@ impl Handler for Gateway {
 impl Tunnel for gateway::Tunnel {
     fn run(
         self,
-        client: impl AsyncRead + AsyncWrite + Unpin,
+        client: impl AsyncRead + AsyncWrite + Liveness + Unpin,
         cut: impl Future<Output = ()>,
     ) -> impl Future<Output = ()> {
         Self::run(self, client, cut)

@@ -18,6 +18,7 @@ use crate::forward::{
 };
 use crate::incoming::Incoming;
 use crate::interim::Interim;
+use crate::liveness::Liveness;
 use crate::peer::Peer;
 use crate::policy::Policy;
 use crate::reply::Reply;
@@ -281,7 +282,7 @@ pub struct Tunnel {
 
 impl Tunnel {
     /// Joins the client to the origin until it is over, or `cut` has come.
-    pub async fn run(self, client: impl AsyncRead + AsyncWrite + Unpin, cut: impl Future<Output = ()>) {
+    pub async fn run(self, client: impl AsyncRead + AsyncWrite + Liveness + Unpin, cut: impl Future<Output = ()>) {
         let Self { joint, mut observation } = self;
         let count = |direction, bytes| match direction {
             Direction::ToOrigin => observation.count_in(bytes),

@@ -15,7 +15,7 @@
 //! Keys go one way, with one writer for each issuer: [`issuer`] discovers and fetches them in the background, and publishes
 //! each set as an immutable snapshot that the workers read.
 //!
-//! Arrows run one way: `denial clock counter readiness deadline turn peer interim incoming chunked reply` ← `jose` ← `issuer` ← `token` ← `policy` ← `forward`; [`respond`] and
+//! Arrows run one way: `denial clock counter readiness deadline liveness turn peer interim incoming chunked reply` ← `jose` ← `issuer` ← `token` ← `policy` ← `forward`; [`respond`] and
 //! [`server`] stand aside; [`gateway`] ← [`app`] ← [`command`]. `tests/rooms.rs` holds them.
 
 pub mod admin;
@@ -34,6 +34,7 @@ pub mod incoming;
 pub mod interim;
 pub mod issuer;
 pub mod jose;
+pub mod liveness;
 pub mod peer;
 pub mod policy;
 pub mod readiness;

@@ -18,6 +18,7 @@ mod inject;
 
 mod listener;
 mod lists;
+mod liveness;
 mod manual;
 mod matrix;
 mod metrics;

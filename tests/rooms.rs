@@ -8,12 +8,12 @@ use claimgate::denial::Denial;
 
 /// Every room with the rooms that it may use. What a room may use is listed in full.
 #[rustfmt::skip]
-const ARROWS: [(&str, &[&str]); 27] = [
+const ARROWS: [(&str, &[&str]); 28] = [
     ("lib", &[]),
     ("main", &["cli", "config", "app", "command", "telemetry", "clock"]),
     ("cli", &[]),
     ("config", &["cli", "server", "admin", "peer", "issuer", "token", "policy", "forward", "telemetry", "jose"]),
-    ("app", &["config", "server", "admin", "gateway", "forward", "policy", "token", "issuer", "telemetry", "readiness", "clock", "denial", "deadline", "peer", "interim", "incoming", "reply"]),
+    ("app", &["config", "server", "admin", "gateway", "forward", "policy", "token", "issuer", "telemetry", "readiness", "clock", "denial", "deadline", "liveness", "peer", "interim", "incoming", "reply"]),
     ("command", &["app", "cli", "config", "server", "admin", "jose", "clock", "telemetry"]),
     ("telemetry", &["denial", "clock", "counter"]),
     ("denial", &["clock"]),
@@ -22,6 +22,7 @@ const ARROWS: [(&str, &[&str]); 27] = [
     ("readiness", &[]),
     ("peer", &[]),
     ("deadline", &[]),
+    ("liveness", &["deadline"]),
     ("turn", &[]),
     ("interim", &[]),
     ("incoming", &[]),
@@ -31,10 +32,10 @@ const ARROWS: [(&str, &[&str]); 27] = [
     ("issuer", &["jose", "denial", "readiness", "clock"]),
     ("token", &["jose", "issuer", "clock", "denial", "counter"]),
     ("policy", &["token", "denial", "clock"]),
-    ("forward", &["policy", "denial", "clock", "deadline", "turn", "counter", "peer", "interim", "incoming", "chunked", "reply"]),
+    ("forward", &["policy", "denial", "clock", "deadline", "liveness", "turn", "counter", "peer", "interim", "incoming", "chunked", "reply"]),
     ("respond", &["denial"]),
-    ("gateway", &["token", "policy", "forward", "respond", "telemetry", "denial", "clock", "peer", "interim", "incoming", "reply"]),
-    ("server", &["denial", "deadline", "turn", "counter", "peer", "clock", "interim", "incoming", "chunked", "reply"]),
+    ("gateway", &["token", "policy", "forward", "respond", "telemetry", "denial", "clock", "liveness", "peer", "interim", "incoming", "reply"]),
+    ("server", &["denial", "deadline", "liveness", "turn", "counter", "peer", "clock", "interim", "incoming", "chunked", "reply"]),
     ("admin", &["server", "readiness", "telemetry", "issuer", "denial", "clock"]),
 ];
 

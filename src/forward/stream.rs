@@ -14,6 +14,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
 
 use super::places::Place;
+use crate::liveness::{ANY, Liveness, readiness};
 use crate::turn::LoopTurn;
 
 /// What leads to the origin.
@@ -152,6 +153,17 @@ impl OriginIo {
             Some(io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) if !self.has_switched => Ok(length),
             _ => written,
         }
+    }
+}
+
+impl Liveness for OriginIo {
+    fn poll_gone(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        let ready = match &self.socket {
+            Socket::Tcp(stream) => readiness(stream.ready(ANY)),
+            Socket::Unix(stream) => readiness(stream.ready(ANY)),
+            Socket::Tls(stream) => readiness(stream.get_ref().0.ready(ANY)),
+        };
+        if ready.is_error() { Poll::Ready(()) } else { Poll::Pending }
     }
 }
 

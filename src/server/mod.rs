@@ -40,6 +40,7 @@ use crate::deadline::Deadlines;
 use crate::denial::Denial;
 use crate::incoming::Incoming;
 use crate::interim::Interim;
+use crate::liveness::Liveness;
 use crate::peer::{Peer, TrustedProxies};
 use crate::reply::Reply;
 
@@ -102,14 +103,14 @@ pub trait Tunnel: 'static {
     /// Serves the client until it is over; soon after `cut`, which is when it must be.
     fn run(
         self,
-        client: impl AsyncRead + AsyncWrite + Unpin,
+        client: impl AsyncRead + AsyncWrite + Liveness + Unpin,
         cut: impl Future<Output = ()>,
     ) -> impl Future<Output = ()>;
 }
 
 /// There is none.
 impl Tunnel for Infallible {
-    async fn run(self, _: impl AsyncRead + AsyncWrite + Unpin, _: impl Future<Output = ()>) {}
+    async fn run(self, _: impl AsyncRead + AsyncWrite + Liveness + Unpin, _: impl Future<Output = ()>) {}
 }
 
 /// Makes each worker's [`Handler`], on that worker's thread and inside its runtime.

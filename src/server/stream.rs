@@ -5,9 +5,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, Ready};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
+
+use crate::liveness::{ANY, readiness};
 
 /// How HTTP/2 is called in ALPN (RFC 9113 §3.2).
 pub(super) const H2: &[u8] = b"h2";
@@ -105,6 +107,14 @@ impl AsyncWrite for Stream {
 }
 
 impl Socket {
+    /// What the runtime has heard of it, read or not.
+    pub(super) fn readiness(&self) -> Ready {
+        match self {
+            Self::Tcp(socket) => readiness(socket.ready(ANY)),
+            Self::Unix(socket) => readiness(socket.ready(ANY)),
+        }
+    }
+
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(socket) => socket.try_write(bytes),

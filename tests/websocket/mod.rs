@@ -4,6 +4,7 @@ mod drain;
 mod expiry;
 pub(crate) mod extended_connect;
 mod handshake;
+mod liveness;
 mod pressure;
 mod protocol_tokens;
 mod tunnel;

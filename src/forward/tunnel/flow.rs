@@ -19,6 +19,8 @@ pub(super) struct Flow {
     /// What the other end has not taken yet. Without any, a direction has no buffer.
     held: Bytes,
     must_flush: bool,
+    /// It waits for more to come from the end that bytes come from, and so meets the end of that.
+    is_reading: bool,
     phase: Phase,
 }
 
@@ -47,7 +49,7 @@ impl Flow {
         if let Some(frames) = &mut frames {
             frames.observe(&received);
         }
-        Self { frames, held: received, must_flush: true, phase: Phase::Pass }
+        Self { frames, held: received, must_flush: true, is_reading: false, phase: Phase::Pass }
     }
 
     /// Passes on what there is, and tells how much; ready at the end. An end that takes nothing more is none for what it
@@ -59,6 +61,7 @@ impl Flow {
         to: &mut (impl AsyncWrite + Unpin),
         mut count: impl FnMut(usize),
     ) -> Poll<Result<(), Broken>> {
+        self.is_reading = false;
         loop {
             if ready!(self.poll_held(cx, to, &mut count)).is_err() {
                 self.phase = Phase::Ended;
@@ -78,6 +81,7 @@ impl Flow {
                 Poll::Ready(Ok(())) => self.pass(cx, buffer.filled(), to, &mut count),
                 Poll::Ready(Err(_)) => return Poll::Ready(Err(Broken)),
                 Poll::Pending => {
+                    self.is_reading = true;
                     if self.must_flush {
                         // What it could not flush, the next write will tell.
                         let _ = ready!(Pin::new(to).poll_flush(cx));
@@ -183,6 +187,11 @@ impl Flow {
     pub(super) fn is_told(&self) -> bool {
         let is_over = matches!(self.phase, Phase::Discard | Phase::Ended);
         is_over && self.held.is_empty() && !self.must_flush
+    }
+
+    /// Whether it will meet the end of the connection that bytes come from.
+    pub(super) const fn is_reading(&self) -> bool {
+        self.is_reading
     }
 
     /// Whether the end that bytes come from has said that it is over.

@@ -18,6 +18,7 @@ use super::expiry::KeyWatch;
 use super::stream::OriginIo;
 use super::websocket::{Close, FrameCounter};
 use crate::deadline::Deadline;
+use crate::liveness::{Liveness, Lookout};
 
 /// How long a frame that has begun may take when the connection is to end.
 const UNFINISHED: Duration = Duration::from_secs(5);
@@ -75,7 +76,7 @@ impl Tunnel {
     /// Joins the client to the origin until both have ended, or `cut` has. What goes either way is told to `count`.
     pub async fn join(
         self,
-        client: impl AsyncRead + AsyncWrite + Unpin,
+        client: impl AsyncRead + AsyncWrite + Liveness + Unpin,
         cut: impl Future<Output = ()>,
         count: impl FnMut(Direction, usize),
     ) -> TunnelEnd {
@@ -93,10 +94,10 @@ pub(super) struct Ends<O> {
     pub(super) limits: Limits,
 }
 
-impl<O: AsyncRead + AsyncWrite + Unpin> Ends<O> {
+impl<O: AsyncRead + AsyncWrite + Liveness + Unpin> Ends<O> {
     pub(super) async fn join(
         self,
-        mut client: impl AsyncRead + AsyncWrite + Unpin,
+        mut client: impl AsyncRead + AsyncWrite + Liveness + Unpin,
         cut: impl Future<Output = ()>,
         mut count: impl FnMut(Direction, usize),
     ) -> TunnelEnd {
@@ -127,6 +128,7 @@ struct Joint {
     /// When a byte was last passed on.
     last: Instant,
     ending: Option<Ending>,
+    lookout: Lookout,
 }
 
 /// The connection is about to end.
@@ -144,7 +146,7 @@ impl Joint {
         let to_client = Flow::new(frames.clone(), received);
         let to_origin = Flow::new(frames, Bytes::new());
         let last = limits.deadline.now();
-        let joint = Self { to_origin, to_client, limits, last, ending: None };
+        let joint = Self { to_origin, to_client, limits, last, ending: None, lookout: Lookout::default() };
         joint.arm();
         joint
     }
@@ -161,8 +163,8 @@ impl Joint {
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        client: &mut (impl AsyncRead + AsyncWrite + Unpin),
-        origin: &mut (impl AsyncRead + AsyncWrite + Unpin),
+        client: &mut (impl AsyncRead + AsyncWrite + Liveness + Unpin),
+        origin: &mut (impl AsyncRead + AsyncWrite + Liveness + Unpin),
         count: &mut impl FnMut(Direction, usize),
     ) -> Poll<TunnelEnd> {
         loop {
@@ -179,7 +181,7 @@ impl Joint {
             let ended = match (out, back) {
                 (Poll::Ready(Err(_)), _) | (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Some(TunnelEnd::Closed),
                 (_, Poll::Ready(Err(_))) => Some(TunnelEnd::Origin),
-                _ => None,
+                _ => self.gone(cx, client, origin),
             };
             if let Some(end) = ended {
                 return Poll::Ready(self.ending.map_or(end, |ending| ending.end));
@@ -189,6 +191,26 @@ impl Joint {
                 return Poll::Ready(end);
             }
         }
+    }
+
+    /// How it ends when an end is gone from which nothing is read: the other one takes nothing, or it has said all.
+    fn gone(
+        &mut self,
+        cx: &mut Context<'_>,
+        client: &mut impl Liveness,
+        origin: &mut impl Liveness,
+    ) -> Option<TunnelEnd> {
+        let (reads_client, reads_origin) = (self.to_origin.is_reading(), self.to_client.is_reading());
+        if !reads_client && client.poll_gone(cx).is_ready() {
+            return Some(TunnelEnd::Closed);
+        }
+        if !reads_origin && origin.poll_gone(cx).is_ready() {
+            return Some(TunnelEnd::Origin);
+        }
+        if !(reads_client && reads_origin) {
+            self.lookout.watch(cx, &self.limits.deadline);
+        }
+        None
     }
 
     /// Ready when a limit was met and there is something to do about it.

@@ -12,6 +12,12 @@ const EXPIRED: &[u8] = b"\x88\x0f\x03\xf0token expired";
 const MASKED: &[u8] = &[0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
 const HELLO: &[u8] = b"\x81\x05Hello";
 
+impl Liveness for DuplexStream {
+    fn poll_gone(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+}
+
 /// Both ends of a tunnel, and since when it is there.
 struct Peers {
     client: DuplexStream,

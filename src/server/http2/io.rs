@@ -30,7 +30,9 @@ impl hyper::rt::Read for Http2Io {
             return Poll::Pending;
         }
         if this.streams.ahead().must_wait(cx) {
-            return Poll::Pending;
+            ready!(this.connection.poll_departed(cx));
+            this.streams.end();
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
         let looked = ready!(this.connection.poll_unframed(cx, cursor.remaining(), |bytes| {
             cursor.put_slice(bytes);

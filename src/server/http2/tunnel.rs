@@ -1,15 +1,19 @@
 //! Extended CONNECT (RFC 8441): a stream that becomes a tunnel.
 
 use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use http::{Method, Request};
 use hyper::ext::Protocol;
-use hyper::upgrade::OnUpgrade;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::streams::Exchange;
+use crate::liveness::Liveness;
 use crate::server::shutdown::{Drain, Stage};
 use crate::server::{Handler, Tunnel as _};
 
@@ -35,7 +39,40 @@ pub(super) async fn serve<H: Handler>(tunnel: H::Tunnel, upgrade: OnUpgrade, dra
         _ => Poll::Pending,
     });
     if let Ok(stream) = upgrade.await {
-        tunnel.run(TokioIo::new(stream), cut).await;
+        tunnel.run(StreamIo(TokioIo::new(stream)), cut).await;
     }
     drop(exchange);
+}
+
+/// The bytes of the stream.
+struct StreamIo(TokioIo<Upgraded>);
+
+impl Liveness for StreamIo {
+    /// A stream that was reset is not flushed. The end of the connection ends all that is done for it.
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match Pin::new(&mut self.0).poll_flush(cx) {
+            Poll::Ready(Err(_)) => Poll::Ready(()),
+            Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl AsyncRead for StreamIo {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for StreamIo {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
 }

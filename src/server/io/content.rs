@@ -21,6 +21,8 @@ pub(super) struct State {
     awaits_continue: Cell<bool>,
     /// Nobody reads on.
     is_abandoned: Cell<bool>,
+    /// The task that takes the body waits for more of it to come.
+    is_being_read: Cell<bool>,
     /// The connection's task, when it waits for who reads; and the other way round.
     watcher: RefCell<Option<Waker>>,
     reader: RefCell<Option<Waker>>,
@@ -30,6 +32,12 @@ impl State {
     pub(super) fn begin(&self, awaits_continue: bool) {
         self.awaits_continue.set(awaits_continue);
         self.is_abandoned.set(false);
+        self.is_being_read.set(false);
+    }
+
+    /// Whether a read is under way, which will meet the end of the connection.
+    pub(super) fn is_being_read(&self) -> bool {
+        self.is_being_read.get()
     }
 
     /// The answer begins: what the client waits for has come.
@@ -134,6 +142,7 @@ impl Content for Connection {
     fn poll_frame(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         self.say_continue();
         let polled = self.poll_content(cx);
+        self.content.is_being_read.set(polled.is_pending());
         if polled.is_pending() {
             note(&self.content.reader, cx);
         } else if self.wire.borrow().is_awaiting_answer() {
@@ -152,6 +161,7 @@ impl Content for Connection {
 
     fn abandon(&self) {
         self.content.is_abandoned.set(true);
+        self.content.is_being_read.set(false);
         self.content.tell();
     }
 }

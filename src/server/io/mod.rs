@@ -3,6 +3,7 @@
 mod buffers;
 mod content;
 mod date;
+mod departure;
 mod output;
 mod tunnel_io;
 
@@ -24,6 +25,7 @@ use super::wire::{Head, Spare, Wire};
 use crate::deadline::Deadline;
 use crate::denial::Denial;
 use crate::interim::Interim;
+use crate::liveness::Lookout;
 
 /// For how long what still comes after a refusal is read at the most.
 const LINGER_TIME: Duration = Duration::from_secs(2);
@@ -56,6 +58,8 @@ pub(super) struct Connection {
     /// The answer is written and its end said: what still comes is thrown away.
     is_lingering: Cell<bool>,
     content: content::State,
+    /// While nothing is read.
+    lookout: RefCell<Lookout>,
     /// An answer is here that the client does not read.
     is_write_stalled: Cell<bool>,
     /// The answer has no other end than the connection's, which has not come yet.
@@ -91,6 +95,7 @@ impl Connection {
             must_linger: Cell::new(false),
             is_lingering: Cell::new(false),
             content: content::State::default(),
+            lookout: RefCell::default(),
             is_write_stalled: Cell::new(false),
             owes_the_end: Cell::new(false),
             interim: Interim::default(),
@@ -218,15 +223,16 @@ impl Connection {
         loop {
             let wire = self.wire.borrow();
             if !wire.is_awaiting_answer() {
-                // Whoever reads the body sees it, and tells when that has come to its end.
+                // A read of the body meets it, and what reads tells when the body has come to its end.
                 self.content.watch(cx);
-                return Poll::Pending;
+                drop(wire);
+                return if self.content.is_being_read() { Poll::Pending } else { self.poll_departed(cx) };
             }
             let room = wire.room();
-            if room == 0 {
-                return Poll::Pending;
-            }
             drop(wire);
+            if room == 0 {
+                return self.poll_departed(cx);
+            }
             if !matches!(ready!(self.poll_fill(cx, room)), Ok(1..)) {
                 return Poll::Ready(());
             }

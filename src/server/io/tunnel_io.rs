@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Connection;
+use crate::liveness::Liveness;
 
 /// The bytes of the client, beginning with those that came behind its request.
 #[derive(Debug)]
@@ -16,6 +17,13 @@ pub(in crate::server) struct TunnelIo(Rc<Connection>);
 impl TunnelIo {
     pub(in crate::server) const fn new(connection: Rc<Connection>) -> Self {
         Self(connection)
+    }
+}
+
+impl Liveness for TunnelIo {
+    fn poll_gone(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        let is_gone = self.0.stream.borrow().socket().readiness().is_error();
+        if is_gone { Poll::Ready(()) } else { Poll::Pending }
     }
 }
 

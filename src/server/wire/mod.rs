@@ -142,6 +142,19 @@ impl Wire {
         }
     }
 
+    /// How much of a body of a known length is still to be taken.
+    pub(super) const fn left(&self) -> Option<u64> {
+        match self.state {
+            State::Body { left } => Some(left),
+            _ => None,
+        }
+    }
+
+    /// How many bytes are here that were not taken.
+    pub(super) fn held_size(&self) -> u64 {
+        self.held.len() as u64
+    }
+
     /// How many bytes of a body may go from the socket straight to who reads it.
     pub(super) fn direct(&self) -> Option<u64> {
         match self.state {
