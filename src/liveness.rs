@@ -24,6 +24,10 @@ pub trait Liveness {
     /// Ready when the other end neither takes nor sends anything any more: a reset, not an orderly end, behind which bytes
     /// may still have to be passed on. Need not wake `cx`.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// Has its connection end in a reset: not all is sent that was to be. An orderly end would be taken for that of all, and
+    /// stand in a queue that is not taken.
+    fn abort(&mut self) {}
 }
 
 /// What the runtime has heard of a socket, without asking the kernel; `ready` waits for [`ANY`].

@@ -7,6 +7,7 @@ use std::net::Shutdown;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
@@ -40,6 +41,15 @@ macro_rules! each {
 }
 
 impl Socket {
+    /// What the kernel has of it.
+    fn kernel(&self) -> SockRef<'_> {
+        match self {
+            Self::Tcp(stream) => SockRef::from(stream),
+            Self::Unix(stream) => SockRef::from(stream),
+            Self::Tls(stream) => SockRef::from(stream.get_ref().0),
+        }
+    }
+
     /// Whether the runtime has heard of something to be read, if only of what has been read meanwhile. What TLS has read
     /// it knows nothing of.
     fn is_heard(&self) -> bool {
@@ -131,11 +141,12 @@ impl OriginIo {
     /// Nothing more is read or written.
     pub(super) fn shut(&self) {
         // What is closed already needs no more.
-        let _ = match &self.socket {
-            Socket::Tcp(stream) => SockRef::from(stream).shutdown(Shutdown::Both),
-            Socket::Unix(stream) => SockRef::from(stream).shutdown(Shutdown::Both),
-            Socket::Tls(stream) => SockRef::from(stream.get_ref().0).shutdown(Shutdown::Both),
-        };
+        let _ = self.socket.kernel().shutdown(Shutdown::Both);
+    }
+
+    /// Has it end in a reset, whatever the origin has not taken yet.
+    pub(super) fn abort(&self) {
+        let _ = self.socket.kernel().set_linger(Some(Duration::ZERO));
     }
 
     /// The same as the end of a tunnel.
@@ -164,6 +175,10 @@ impl Liveness for OriginIo {
             Socket::Tls(stream) => readiness(stream.get_ref().0.ready(ANY)),
         };
         if ready.is_error() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn abort(&mut self) {
+        Self::abort(self);
     }
 }
 

@@ -100,6 +100,12 @@ impl Connection {
         self.0.io.borrow().shut();
     }
 
+    /// It ends in a reset: the origin is not to wait for the rest of a request, nor the kernel for the origin to take what
+    /// there is of it.
+    pub(super) fn abort(&self) {
+        self.0.io.borrow().abort();
+    }
+
     pub(super) fn is_broken(&self) -> bool {
         self.0.is_broken.get()
     }

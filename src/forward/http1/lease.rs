@@ -119,7 +119,7 @@ impl Lease {
         let left = connection.scratch().written(|head| {
             let length = write(head).map_err(Broken::Denied)?;
             if !body.is_end_stream() {
-                return Ok(Some(Upload::new(head, Some(body), length)));
+                return Ok(Some(Upload::new(connection, head, Some(body), length)));
             }
             if matches!(length, Length::Chunked(_)) {
                 head.extend_from_slice(b"0\r\n\r\n");
@@ -129,7 +129,7 @@ impl Lease {
                 Poll::Pending => 0,
             };
             let rest = head.get(written..).unwrap_or_default();
-            Ok::<_, Broken>((!rest.is_empty()).then(|| Upload::new(rest, None, Length::Known(0))))
+            Ok::<_, Broken>((!rest.is_empty()).then(|| Upload::new(connection, rest, None, Length::Known(0))))
         })?;
         if let Some(upload) = left {
             self.upload = Uploading::Inline(Box::new(upload));
@@ -140,7 +140,7 @@ impl Lease {
     /// Sends the rest of the request, as far as the origin takes it.
     fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<(), Broken> {
         match &mut self.upload {
-            Uploading::Inline(upload) => match upload.poll(cx, &self.connection) {
+            Uploading::Inline(upload) => match upload.poll(cx) {
                 Poll::Ready(sent) => {
                     sent?;
                     self.upload = Uploading::Done;
@@ -227,7 +227,7 @@ impl Lease {
             Uploading::Inline(mut upload) => {
                 let connection = self.connection.clone();
                 Uploading::Task(Task(tokio::task::spawn_local(async move {
-                    let sent = poll_fn(|cx| upload.poll(cx, &connection)).await;
+                    let sent = poll_fn(|cx| upload.poll(cx)).await;
                     if sent.is_err() {
                         connection.shut();
                     }

@@ -24,9 +24,11 @@ pub(in crate::forward) enum Length {
     Chunked(Vec<HeaderName>),
 }
 
-/// What is still to be written.
+/// What is still to be written. Dropped before that is, the connection ends in a reset.
 #[derive(Debug)]
 pub(super) struct Upload {
+    connection: Connection,
+    is_done: bool,
     /// Until it has come to its end.
     body: Option<RequestBody>,
     length: Length,
@@ -40,12 +42,13 @@ pub(super) struct Upload {
 
 impl Upload {
     /// `head`: what of it is not written yet.
-    pub(super) fn new(head: &[u8], body: Option<RequestBody>, length: Length) -> Self {
-        Self { body, length, small: BytesMut::from(head), large: Bytes::new(), behind: b"" }
+    pub(super) fn new(connection: &Connection, head: &[u8], body: Option<RequestBody>, length: Length) -> Self {
+        let (connection, small) = (connection.clone(), BytesMut::from(head));
+        Self { connection, is_done: false, body, length, small, large: Bytes::new(), behind: b"" }
     }
 
     /// Writes what there is, as far as the origin takes it; ready when everything is written.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, connection: &Connection) -> Poll<Result<(), Broken>> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         loop {
             while self.large.is_empty() && self.small.len() < FLAT_SIZE {
                 let Some(body) = &mut self.body else { break };
@@ -56,14 +59,16 @@ impl Upload {
                 }
             }
             if self.small.is_empty() && self.large.is_empty() {
-                ready!(connection.poll_flush(cx)).map_err(Error::Io)?;
-                return if self.body.is_none() { Poll::Ready(Ok(())) } else { Poll::Pending };
+                ready!(self.connection.poll_flush(cx)).map_err(Error::Io)?;
+                self.is_done = self.body.is_none();
+                return if self.is_done { Poll::Ready(Ok(())) } else { Poll::Pending };
             }
-            ready!(self.poll_write(cx, connection)).map_err(Error::Io)?;
+            ready!(self.poll_write(cx)).map_err(Error::Io)?;
         }
     }
 
-    fn poll_write(&mut self, cx: &mut Context<'_>, connection: &Connection) -> Poll<io::Result<()>> {
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let connection = &self.connection;
         let written = if self.large.is_empty() {
             connection.poll_write(cx, &[IoSlice::new(&self.small)])
         } else if self.small.is_empty() {
@@ -133,5 +138,12 @@ impl Upload {
             Length::Chunked(_) => self.small.extend_from_slice(b"0\r\n\r\n"),
         }
         Ok(())
+    }
+}
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.connection.abort();
+        }
     }
 }

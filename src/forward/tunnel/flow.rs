@@ -189,6 +189,11 @@ impl Flow {
         is_over && self.held.is_empty() && !self.must_flush
     }
 
+    /// Whether all that came has been taken by the end that bytes go to.
+    pub(super) const fn is_passed_on(&self) -> bool {
+        self.held.is_empty()
+    }
+
     /// Whether it will meet the end of the connection that bytes come from.
     pub(super) const fn is_reading(&self) -> bool {
         self.is_reading

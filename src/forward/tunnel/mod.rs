@@ -112,6 +112,9 @@ impl<O: AsyncRead + AsyncWrite + Liveness + Unpin> Ends<O> {
             joint.poll(cx, &mut client, &mut origin, &mut count)
         })
         .await;
+        if !joint.to_origin.is_passed_on() {
+            origin.abort();
+        }
         // As far as it can be said without waiting: TLS tells an end from a cut.
         let mut cx = Context::from_waker(Waker::noop());
         let _ = Pin::new(&mut client).poll_shutdown(&mut cx);
