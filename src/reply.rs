@@ -116,6 +116,17 @@ impl FieldLines {
     }
 }
 
+/// Whether all names are those of fields (RFC 9110 §5.1). HTTP/1 checks names when it reads them; the table of the http crate
+/// for HTTP/2 has a character more.
+pub fn are_field_names(fields: &HeaderMap) -> bool {
+    fields.keys().all(is_field_name)
+}
+
+/// Whether this is the name of a field (RFC 9110 §5.1).
+pub fn is_field_name(name: &HeaderName) -> bool {
+    name.as_str().bytes().all(is_tchar)
+}
+
 /// Whether a name may have this character (RFC 9110 §5.6.2).
 pub fn is_tchar(byte: u8) -> bool {
     TCHAR.get(usize::from(byte)).copied().unwrap_or_default()

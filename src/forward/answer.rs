@@ -28,6 +28,9 @@ pub(super) enum Broken {
     Http1(#[from] http1::Error),
     #[error(transparent)]
     Http2(#[from] h2::Error),
+    /// The origin reset its stream, without an error, before the end of its response.
+    #[error(transparent)]
+    Truncated(#[from] Truncated),
     /// The client did not end its request.
     #[error(transparent)]
     Cut(Cut),
@@ -36,13 +39,19 @@ pub(super) enum Broken {
     Denied(Denial),
 }
 
+/// A reset that must not come before the end of a response (RFC 9113 §8.1). It has no code that a client could be given: for
+/// the client, too, `NO_ERROR` would say that the response is whole.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the stream was reset without an error before its end")]
+pub(super) struct Truncated;
+
 impl Broken {
     /// Whether the connection ended, whatever became of the request.
     pub(super) fn is_end(&self) -> bool {
         match self {
             Self::Http1(_) => true,
             Self::Http2(error) => error.is_io(),
-            Self::Cut(_) | Self::Denied(_) => false,
+            Self::Truncated(_) | Self::Cut(_) | Self::Denied(_) => false,
         }
     }
 
@@ -51,6 +60,7 @@ impl Broken {
         match self {
             Self::Http1(error) => Box::new(error),
             Self::Http2(error) => Box::new(error),
+            Self::Truncated(truncated) => Box::new(truncated),
             Self::Cut(cut) => Box::new(cut),
             Self::Denied(denial) => Box::new(denial),
         }
@@ -94,7 +104,7 @@ impl Body for Answer {
         match self.get_mut() {
             Self::Http1(Some(lease)) => lease.poll_frame(cx),
             Self::Http1(None) => Poll::Ready(None),
-            Self::Http2(answer) => answer.poll_frame(cx).map_err(Broken::from),
+            Self::Http2(answer) => answer.poll_frame(cx),
         }
     }
 

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use http_body::{Body, Frame, SizeHint};
 
 use super::answer::Answer;
@@ -20,6 +20,7 @@ use super::response_head::may_be_trailer;
 use super::tunnel::Tunnel;
 use crate::deadline::Deadline;
 use crate::incoming::{Broken, Incoming};
+use crate::reply::is_field_name;
 
 /// A request body on its way to the origin. Most requests have none, and are spared to carry all that it takes.
 #[derive(Debug)]
@@ -81,12 +82,12 @@ impl Content {
         self.exchange.complete();
     }
 
-    /// Counts what came; `None` when it is too much.
-    fn pass(&mut self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
+    /// Counts what came, unless it is too much or what it names is no field.
+    fn pass(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, Cut> {
         let size = frame.data_ref().map_or(0, Bytes::len);
         self.received += size as u64;
         if self.exchange.limits().max_size.is_some_and(|max| self.received > max) {
-            return None;
+            return Err(Cut::TooLarge);
         }
         let now = self.exchange.deadline().now();
         self.exchange.moves(now);
@@ -95,11 +96,7 @@ impl Content {
             waiting.deadline.disarm();
         }
         self.exchange.await_origin();
-        Some(frame.map_trailers(|trailers| self.filter(&trailers)))
-    }
-
-    fn filter(&self, trailers: &HeaderMap) -> HeaderMap {
-        filter(trailers, |name| self.head.may_pass_as_trailer(name))
+        frame.filter_trailers(|name| self.head.may_pass_as_trailer(name)).ok_or(Cut::Malformed)
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
@@ -116,11 +113,15 @@ impl Content {
         match Pin::new(&mut *inner).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 let is_end = inner.is_end_stream();
-                let Some(frame) = self.pass(frame) else { return self.cut(Cut::TooLarge) };
-                if is_end {
-                    self.complete();
+                match self.pass(frame) {
+                    Err(cut) => self.cut(cut),
+                    Ok(frame) => {
+                        if is_end {
+                            self.complete();
+                        }
+                        Poll::Ready(Some(Ok(frame)))
+                    }
                 }
-                Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(Broken::Malformed))) => self.cut(Cut::Malformed),
             Poll::Ready(Some(Err(Broken::Gone))) => self.cut(Cut::Gone),
@@ -342,13 +343,16 @@ impl Body for ResponseBody {
         match Pin::new(&mut this.inner).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 this.idle = None;
+                let Some(frame) = frame.filter_trailers(may_be_trailer) else {
+                    return this.cut(ResponseCut::Origin("the name of a trailer".into()), cx);
+                };
                 if this.exchange.is_call() {
                     this.exchange.moves(this.exchange.deadline().now());
                 }
                 if this.inner.is_end_stream() {
                     this.complete();
                 }
-                Poll::Ready(Some(Ok(frame.map_trailers(|trailers| filter(&trailers, may_be_trailer)))))
+                Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => this.cut(ResponseCut::Origin(error.into_cause()), cx),
             Poll::Ready(None) => {
@@ -360,7 +364,8 @@ impl Body for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        // A cut that is still to be seen is no end, though the origin has sent all that it will.
+        (self.cut.is_none() || self.is_told) && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -368,25 +373,26 @@ impl Body for ResponseBody {
     }
 }
 
-trait MapTrailers {
-    fn map_trailers(self, map: impl FnOnce(HeaderMap) -> HeaderMap) -> Self;
+trait FilterTrailers: Sized {
+    /// The frame without the trailers that may not pass; `None` if one of them has a name that no field has.
+    fn filter_trailers(self, may_pass: impl Fn(&HeaderName) -> bool) -> Option<Self>;
 }
 
-impl MapTrailers for Frame<Bytes> {
-    fn map_trailers(self, map: impl FnOnce(HeaderMap) -> HeaderMap) -> Self {
-        match self.into_trailers() {
-            Ok(trailers) => Self::trailers(map(trailers)),
-            Err(frame) => frame,
+impl FilterTrailers for Frame<Bytes> {
+    fn filter_trailers(self, may_pass: impl Fn(&HeaderName) -> bool) -> Option<Self> {
+        let trailers = match self.into_trailers() {
+            Ok(trailers) => trailers,
+            Err(frame) => return Some(frame),
+        };
+        let mut passing = HeaderMap::with_capacity(trailers.len());
+        for (name, value) in &trailers {
+            if !is_field_name(name) {
+                return None;
+            }
+            if may_pass(name) {
+                passing.append(name, value.clone());
+            }
         }
+        Some(Self::trailers(passing))
     }
-}
-
-fn filter(trailers: &HeaderMap, may_pass: impl Fn(&http::HeaderName) -> bool) -> HeaderMap {
-    let mut passing = HeaderMap::with_capacity(trailers.len());
-    for (name, value) in trailers {
-        if may_pass(name) {
-            passing.append(name, value.clone());
-        }
-    }
-    passing
 }

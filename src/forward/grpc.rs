@@ -11,6 +11,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
 
+use super::answer::Truncated;
 use super::body::{Limits, ResponseCut};
 
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
@@ -85,6 +86,9 @@ pub(super) fn trailers(cut: &ResponseCut) -> Option<HeaderMap> {
 
 /// Whether the origin has reset the stream, and not its connection ended.
 fn is_reset(error: &(dyn Error + 'static)) -> bool {
+    if error.is::<Truncated>() {
+        return true;
+    }
     let causes = std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source());
     let mut resets = causes.filter_map(|cause| cause.downcast_ref::<h2::Error>());
     resets.any(|error| error.is_reset() && error.is_remote())

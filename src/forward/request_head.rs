@@ -23,6 +23,7 @@ use super::{ForwardToken, SubProtocols};
 use crate::denial::Denial;
 use crate::peer::{Peer, TrustedProxies};
 use crate::policy;
+use crate::reply::is_field_name;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -50,6 +51,9 @@ pub fn check(head: &request::Parts) -> Result<Names, Denial> {
     for name in head.headers.keys() {
         if let Cow::Owned(folded) = fold(name.as_str()) {
             names = Names::Any;
+            if !is_field_name(name) {
+                return Err(Denial::MalformedRequest("a header name has a character that none may have".into()));
+            }
             if is_framing_or_routing(&folded) {
                 return Err(Denial::AmbiguousRequest(format!("{name} can be read as {folded}").into()));
             }

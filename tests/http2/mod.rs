@@ -3,5 +3,6 @@
 mod floods;
 mod late;
 mod limits;
+mod names;
 mod refusals;
 mod requests;

@@ -11,7 +11,7 @@ use crate::support::http2::{Http2, post as post_over_http2};
 use crate::support::{Client, Gate, Http2Reply, Issuer, client, eventually, patiently};
 
 /// A gate before a raw origin.
-async fn before(origin: &RawOrigin, flags: &[&str]) -> (Gate, String) {
+pub(super) async fn before(origin: &RawOrigin, flags: &[&str]) -> (Gate, String) {
     let issuer = Issuer::start();
     let gate = Gate::start_before(&issuer, &origin.url(), &[&["--workers", "1"], flags].concat());
     gate.is_ready().await;
@@ -155,11 +155,14 @@ async fn an_early_answer_arrives_and_the_rest_of_the_request_is_not_waited_for()
 
 #[tokio::test]
 async fn a_whole_answer_may_be_followed_by_a_reset_that_is_no_error() {
-    for (name, reason, is_whole) in [("no error", Reason::NO_ERROR, true), ("an error", Reason::INTERNAL_ERROR, false)]
-    {
+    for (name, flags, reason, is_whole) in [
+        ("no error behind the end", raw::END_STREAM, Reason::NO_ERROR, true),
+        ("no error before the end", 0, Reason::NO_ERROR, false),
+        ("an error", 0, Reason::INTERNAL_ERROR, false),
+    ] {
         let origin = RawOrigin::start(&[], move |received| {
             let head = frame(HEADERS, END_HEADERS, received.stream, STATUS_200);
-            let body = frame(DATA, 0, received.stream, b"whole");
+            let body = frame(DATA, flags, received.stream, b"whole");
             (received.kind == HEADERS).then(|| [head, body, reset(received.stream, reason.into())].concat())
         })
         .await;

@@ -1,5 +1,6 @@
 //! What can be spoken to an origin.
 
+mod ends;
 mod failures;
 mod http1;
 mod kinds;

@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use h2::client::ResponseFuture;
@@ -16,11 +16,13 @@ use super::cancelled::Handles;
 use super::connection::Stream;
 use super::head::translate;
 use super::upload::Upload;
-use crate::forward::answer::Broken;
+use crate::denial::Denial;
+use crate::forward::answer::{Broken, Truncated};
 use crate::forward::body::{Exchange, RequestBody};
 use crate::forward::pool::Failure;
 use crate::forward::response_head::filter_interim;
 use crate::interim::Interim;
+use crate::reply::are_field_names;
 
 impl Stream {
     /// Sends one request and waits for the head of its response.
@@ -60,12 +62,13 @@ impl Stream {
             Pin::new(response).poll(cx).map_err(Broken::Http2)
         });
         match answered.await {
+            Ok(response) if !are_field_names(response.headers()) => {
+                Err(failure(Broken::Denied(Denial::UpstreamProtocol("a field's name".into())), None))
+            }
             Ok(response) => {
                 let handles = self.answered().filter(|_| is_uploading);
                 let upload = upload.zip(handles).map(|(upload, handles)| Running::start(upload, handles.body));
-                // What answers HEAD tells the length of another body.
-                let left = if answers_head { Some(0) } else { content_length(response.headers()) };
-                Ok(response.map(|body| Answer::new(body, left, upload, self)))
+                Ok(Answer::of(response, answers_head, upload, self))
             }
             Err(Broken::Http2(error)) => {
                 self.answered();
@@ -85,6 +88,7 @@ fn tell(response: &mut ResponseFuture, client: &Interim, cx: &mut Context<'_>) {
     while let Poll::Ready(Some(Ok(interim))) = response.poll_informational(cx) {
         let (mut head, ()) = interim.into_parts();
         if !matches!(head.status, StatusCode::CONTINUE | StatusCode::SWITCHING_PROTOCOLS)
+            && are_field_names(&head.headers)
             && filter_interim(&mut head.headers).is_ok()
         {
             client.push(head.status, &head.headers);
@@ -97,6 +101,12 @@ fn is_unprocessed(error: &h2::Error) -> bool {
     let is_refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
     // h2 gives that of a GOAWAY to the streams behind the last one that the origin has seen, and to no others.
     error.is_remote() && (is_refused || error.is_go_away())
+}
+
+/// Whether the origin has only said that it needs no more of the request. That is allowed behind the end of its response
+/// (RFC 9113 §8.1), where h2 does not report it; an error of h2 says that the reset came before the end.
+fn is_reset_without_error(error: &h2::Error) -> bool {
+    error.is_reset() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR)
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {
@@ -147,33 +157,51 @@ enum Part {
 }
 
 impl Answer {
+    fn of(
+        response: Response<RecvStream>,
+        answers_head: bool,
+        upload: Option<Running>,
+        stream: Stream,
+    ) -> Response<Self> {
+        let length = content_length(response.headers());
+        let has_no_body =
+            answers_head || matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        response.map(|body| {
+            if has_no_body { Self::without_body(body, upload, stream) } else { Self::new(body, length, upload, stream) }
+        })
+    }
+
     fn new(body: RecvStream, length: Option<u64>, upload: Option<Running>, stream: Stream) -> Self {
         let left = if body.is_end_stream() { Some(0) } else { length };
         Self { body, upload, stream: Some(stream), part: Part::Data, left }
     }
 
+    /// The answer to HEAD, a 204 or a 304 ends with its head (RFC 9110 §6.4.1), whatever the origin sends behind it.
+    fn without_body(body: RecvStream, upload: Option<Running>, stream: Stream) -> Self {
+        Self { body, upload, stream: Some(stream), part: Part::End, left: Some(0) }
+    }
+
     pub(in crate::forward) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         if self.part == Part::Data {
             match ready!(self.body.poll_data(cx)) {
-                Some(Ok(data)) => return Poll::Ready(Some(self.pass(data).map(Frame::data))),
-                Some(Err(error)) if self.is_end(&error) => self.part = Part::End,
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                Some(Ok(data)) => return Poll::Ready(Some(self.pass(data).map(Frame::data).map_err(Broken::Http2))),
+                Some(Err(error)) if !is_reset_without_error(&error) => {
+                    return Poll::Ready(Some(Err(Broken::Http2(error))));
+                }
+                Some(Err(_)) if self.left != Some(0) => return Poll::Ready(Some(Err(Broken::Truncated(Truncated)))),
+                Some(Err(_)) => self.part = Part::End,
                 None => self.part = Part::Trailers,
             }
         }
         if self.part == Part::End {
             return Poll::Ready(None);
         }
-        let trailers = match ready!(self.body.poll_trailers(cx)) {
-            Err(error) if !self.is_end(&error) => return Poll::Ready(Some(Err(error))),
-            Err(_) => None,
-            Ok(trailers) => trailers,
-        };
+        let trailers = ready!(self.body.poll_trailers(cx)).transpose();
         self.part = Part::End;
-        Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
+        Poll::Ready(trailers.map(|trailers| trailers.map(Frame::trailers).map_err(Broken::Http2)))
     }
 
     /// What the client takes makes room for more.
@@ -183,13 +211,16 @@ impl Answer {
         Ok(data)
     }
 
-    /// A whole response may be followed by a reset that only says that the rest of the request is not needed
-    /// (RFC 9113 §8.1).
-    fn is_end(&self, error: &h2::Error) -> bool {
-        error.is_reset()
-            && error.is_remote()
-            && error.reason() == Some(Reason::NO_ERROR)
-            && self.left.is_none_or(|left| left == 0)
+    /// Whether the stream has ended with nothing behind the head of the response. A server may end it with an empty frame.
+    fn has_ended_empty(&mut self) -> bool {
+        let noop = &mut Context::from_waker(Waker::noop());
+        loop {
+            match self.body.poll_data(noop) {
+                Poll::Ready(Some(Ok(data))) if data.is_empty() => {}
+                Poll::Ready(None) => return true,
+                Poll::Ready(Some(_)) | Poll::Pending => return false,
+            }
+        }
     }
 
     pub(in crate::forward) fn is_end_stream(&self) -> bool {
@@ -203,7 +234,10 @@ impl Answer {
     /// The response is complete; the rest of the request is still on its way, for as long as the origin takes it.
     pub(in crate::forward) fn complete(&mut self, exchange: &Rc<Exchange>) {
         let mut stream = self.stream.take();
-        stream.iter_mut().for_each(Stream::is_over);
+        // Where more comes than the response has, dropping the stream resets it, and counts as that.
+        if self.body.is_end_stream() || self.has_ended_empty() {
+            stream.iter_mut().for_each(Stream::is_over);
+        }
         if let Some(mut upload) = self.upload.take().filter(|upload| !upload.0.is_finished()) {
             let exchange = Rc::clone(exchange);
             exchange.await_origin();
