@@ -238,6 +238,9 @@ async fn recall_streams(issuer: Arc<Issuer>, deadlines: Deadlines) {
 fn add_connections(samples: &mut Samples, connections: &Connections) {
     samples.count(&families::CLIENTS_ACCEPTED, &[], connections.accepted());
     samples.count(&families::ACCEPT_FAILURES, &[], connections.failures());
+    for (scope, error, number) in connections.http2_errors() {
+        samples.count(&families::HTTP2_ERRORS, &[scope, error], number);
+    }
     samples.count(&families::CLIENTS, &[], connections.current());
 }
 

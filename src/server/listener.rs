@@ -71,6 +71,12 @@ impl Connections {
         self.accepts.failed.value()
     }
 
+    /// What of HTTP/2 was ended for what clients sent, without an answer: `stream` or `connection`, the error code, and how
+    /// many there were. A worker's numbers are apart from those of others.
+    pub fn http2_errors(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+        self.workers.iter().flat_map(|worker| worker.errors().counts())
+    }
+
     /// How many there are.
     pub fn current(&self) -> u64 {
         self.workers.iter().map(|worker| worker.connections() as u64).sum()

@@ -9,6 +9,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 
+use super::http2::{Errors, Reporter};
 use super::io::{Buffers, Connection, Limits};
 use super::listening::Released;
 use super::preamble::Preamble;
@@ -28,6 +29,7 @@ pub(super) struct Worker<H> {
     deadlines: Deadlines,
     limits: Limits,
     preamble: Preamble,
+    pub(super) reporter: Rc<Reporter>,
 }
 
 impl<H> Worker<H> {
@@ -49,6 +51,7 @@ impl<H> Worker<H> {
             deadlines: deadlines.clone(),
             limits,
             preamble: Preamble { proxy_protocol: None, tls: None },
+            reporter: Rc::new(Reporter::new(Arc::default())),
         })
     }
 }
@@ -67,16 +70,21 @@ enum Progress {
     Ended(Option<bool>),
 }
 
-/// How many connections a worker has, and whom to tell when one ends.
+/// How many connections a worker has, whom to tell when one ends, and what of HTTP/2 ended for what clients sent.
 #[derive(Debug, Default)]
 pub(super) struct Load {
     connections: AtomicUsize,
     fewer: Arc<Notify>,
+    errors: Arc<Errors>,
 }
 
 impl Load {
     pub(super) fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn errors(&self) -> &Errors {
+        &self.errors
     }
 }
 
@@ -180,6 +188,7 @@ impl Thread {
             },
             deadlines,
             preamble: Preamble { proxy_protocol: self.settings.proxy_protocol, tls: self.settings.tls },
+            reporter: Rc::new(Reporter::new(Arc::clone(&self.load.errors))),
         });
         let mut connections = JoinSet::new();
         while worker.drain.stage() < Stage::CloseIdle || !connections.is_empty() {

@@ -7,7 +7,12 @@
 //! they come (CVE-2019-9512, -9513, -9515, CVE-2023-44487). Here each costs something, and time and what becomes of requests
 //! earn it back.
 
+use std::num::NonZeroUsize;
+
 use tokio::time::Instant;
+
+use super::errors::Ended;
+use super::heads::{Head, Heads, Kind};
 
 /// What an HTTP/2 connection begins with (RFC 9113 §3.4).
 pub(in crate::server) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -18,8 +23,11 @@ const CREDIT: u64 = 2_000;
 const MILLIS_PER_ONE: u64 = 2;
 /// What an answer earns.
 const ANSWER: u64 = 5;
-/// What a frame of a body earns, in either direction: clients measure with a `PING` for each, or make room.
+/// What a frame of a request's body earns: clients measure with a `PING` for each.
 const BODY: u64 = 2;
+/// What a frame of an answer's body earns: some clients make room after each, for the stream and for the connection, and
+/// measure with a `PING`.
+const ANSWER_BODY: u64 = 3;
 /// For so many bytes of an answer a client may make room once more. Go's does so for each 4 KiB that are read, for the
 /// stream and for the connection.
 const ROOM: u64 = 2048;
@@ -53,12 +61,17 @@ pub(super) struct Frames {
     streams: Open,
     is_in_fields: bool,
     credit: u64,
+    /// What answers have earned beyond the most that credit can be. It pays for what a client says to their frames, which may
+    /// come long after they were sent, and for nothing else. Nothing bounds it but the answers themselves.
+    replies: u64,
     /// What was paid since that was asked last.
     paid: u64,
     /// When time was counted last.
     since: Instant,
     /// How many bytes of bodies have come since that was asked last.
     content: usize,
+    /// What has been ended without an answer since that was asked last.
+    ended: Vec<Ended>,
 }
 
 /// The streams that a client has opened and neither side has ended for good.
@@ -66,6 +79,8 @@ pub(super) struct Frames {
 struct Open {
     /// In ascending order.
     ids: Vec<u32>,
+    /// Of each, whether its answer has begun.
+    are_answered: Vec<bool>,
     /// The highest there ever was.
     latest: u32,
     /// What is above is not looked at any more (RFC 9113 §6.8).
@@ -76,14 +91,16 @@ impl Frames {
     /// Before the preface.
     pub(super) fn new() -> Self {
         Self {
-            received: Heads { skip: PREFACE.len(), ..Heads::default() },
+            received: Heads::behind(PREFACE.len()),
             sent: Heads::default(),
-            streams: Open { ids: Vec::new(), latest: 0, last: u32::MAX },
+            streams: Open { ids: Vec::new(), are_answered: Vec::new(), latest: 0, last: u32::MAX },
             is_in_fields: false,
             credit: CREDIT,
+            replies: 0,
             paid: 0,
             since: Instant::now(),
             content: 0,
+            ended: Vec::new(),
         }
     }
 
@@ -131,6 +148,16 @@ impl Frames {
         std::mem::take(&mut self.content)
     }
 
+    /// What has been ended for what the client sent, without an answer of ours, since this was asked last.
+    pub(super) fn take_ended(&mut self) -> Vec<Ended> {
+        std::mem::take(&mut self.ended)
+    }
+
+    /// How many bytes are to be written before another frame can begin, as far as that is known; `None` when it can now.
+    pub(super) fn left_of_sent(&self) -> Option<NonZeroUsize> {
+        self.sent.left()
+    }
+
     /// A GOAWAY that ends the connection, when one can be put in: in the middle of another frame none can.
     pub(super) fn goaway(&self, reason: Reason) -> Option<[u8; 17]> {
         if self.sent.is_within() {
@@ -149,8 +176,13 @@ impl Frames {
                 self.earn(BODY);
                 return Ok(());
             }
-            Kind::Reset if self.streams.end(frame.stream) => return self.pay(RESET),
+            Kind::Reset if self.streams.end(frame.stream).is_some() => return self.pay(RESET),
             Kind::Settings => return self.pay(SETTINGS),
+            Kind::Room | Kind::Ping if self.replies > 0 => {
+                self.replies -= 1;
+                self.paid += 1;
+                return Ok(());
+            }
             Kind::Fields => self.streams.begin(frame.stream),
             _ => {}
         }
@@ -163,24 +195,47 @@ impl Frames {
     fn send(&mut self, frame: &Head) {
         match frame.kind {
             Kind::Data | Kind::Fields => {
-                if frame.flags & END_STREAM != 0 && self.streams.end(frame.stream) {
+                if frame.flags & END_STREAM == 0 {
+                    if frame.kind == Kind::Fields {
+                        self.streams.answer(frame.stream);
+                    }
+                } else if self.streams.end(frame.stream).is_some() {
                     self.earn(ANSWER);
                 }
                 if frame.kind == Kind::Data && frame.length > 0 {
-                    self.earn(BODY + frame.length as u64 / ROOM);
+                    self.earn_replies(ANSWER_BODY + frame.length as u64 / ROOM);
                 }
             }
             Kind::Reset => {
-                self.streams.end(frame.stream);
+                let was_answered = self.streams.end(frame.stream);
+                self.note_reset(frame, was_answered);
                 // What became of it on our side is not the client's to pay for.
-                let is_ours = [Reason::NoError, Reason::InternalError, Reason::Cancel];
-                if !is_ours.iter().any(|reason| *reason as u32 == frame.first) {
+                if !is_our_reset(frame.first) {
                     // The client hears of it when it sends the next frame.
                     self.credit = self.credit.saturating_sub(RESET);
                 }
             }
-            Kind::GoAway => self.streams.end_after(frame.first),
-            Kind::Settings | Kind::More | Kind::Other => {}
+            Kind::GoAway => {
+                self.streams.end_after(frame.first);
+                if frame.second != Reason::NoError as u32 {
+                    self.ended.push(Ended { stream: None, code: frame.second });
+                }
+            }
+            Kind::Settings | Kind::Ping | Kind::Room | Kind::More | Kind::Other => {}
+        }
+    }
+
+    /// A reset in the middle of an answer may be the origin's that is passed on, and its request has an answer. `was_answered`
+    /// is `None` of a stream that is not open: its answer has ended, or it never had one.
+    fn note_reset(&mut self, frame: &Head, was_answered: Option<bool>) {
+        let is_ours = match was_answered {
+            Some(true) => true,
+            // What hyper resets without asking us is INTERNAL_ERROR.
+            Some(false) => [Reason::NoError, Reason::Cancel].iter().any(|reason| *reason as u32 == frame.first),
+            None => is_our_reset(frame.first),
+        };
+        if !is_ours {
+            self.ended.push(Ended { stream: Some(frame.stream), code: frame.first });
         }
     }
 
@@ -193,6 +248,18 @@ impl Frames {
     fn earn(&mut self, credit: u64) {
         self.credit = self.credit.saturating_add(credit).min(CREDIT);
     }
+
+    /// The same, and none of it is lost.
+    fn earn_replies(&mut self, credit: u64) {
+        let room = CREDIT.saturating_sub(self.credit);
+        self.replies = self.replies.saturating_add(credit.saturating_sub(room));
+        self.earn(credit);
+    }
+}
+
+/// Whether we reset streams so for what became of them on our side.
+fn is_our_reset(code: u32) -> bool {
+    [Reason::NoError, Reason::InternalError, Reason::Cancel].iter().any(|reason| *reason as u32 == code)
 }
 
 impl Open {
@@ -205,107 +272,30 @@ impl Open {
         if stream > self.latest && stream <= self.last {
             self.latest = stream;
             self.ids.push(stream);
+            self.are_answered.push(false);
         }
     }
 
-    /// Whether it was open.
-    fn end(&mut self, stream: u32) -> bool {
-        let found = self.ids.binary_search(&stream);
-        found.is_ok_and(|at| self.ids.remove(at) == stream)
+    /// Its answer has begun.
+    fn answer(&mut self, stream: u32) {
+        let found = self.ids.binary_search(&stream).ok();
+        if let Some(is_answered) = found.and_then(|at| self.are_answered.get_mut(at)) {
+            *is_answered = true;
+        }
+    }
+
+    /// Whether its answer had begun, if it was open.
+    fn end(&mut self, stream: u32) -> Option<bool> {
+        let at = self.ids.binary_search(&stream).ok()?;
+        self.ids.remove(at);
+        Some(self.are_answered.remove(at))
     }
 
     fn end_after(&mut self, last: u32) {
         self.last = last & (u32::MAX >> 1);
         let last = self.last;
         self.ids.retain(|stream| *stream <= last);
-    }
-}
-
-/// The heads of frames in a stream of bytes (RFC 9113 §4.1).
-#[derive(Debug, Default)]
-struct Heads {
-    /// How many bytes are still to come of the preface, or of a frame's payload.
-    skip: usize,
-    /// As much of a head as is here, and of some frames the first four bytes of their payload.
-    head: [u8; 13],
-    len: usize,
-    /// What the latest frame is.
-    kind: Kind,
-}
-
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-enum Kind {
-    Data,
-    /// HEADERS.
-    Fields,
-    Reset,
-    Settings,
-    GoAway,
-    /// CONTINUATION.
-    More,
-    #[default]
-    Other,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Head {
-    length: usize,
-    kind: Kind,
-    flags: u8,
-    stream: u32,
-    /// Of `RST_STREAM` its reason, of GOAWAY the last stream.
-    first: u32,
-}
-
-impl Heads {
-    /// Whether a frame has begun and not ended.
-    const fn is_within(&self) -> bool {
-        self.skip > 0 || self.len > 0
-    }
-
-    /// The next frame that begins in these bytes, which are then behind it.
-    fn next(&mut self, bytes: &mut &[u8]) -> Option<Head> {
-        loop {
-            let skipped = self.skip.min(bytes.len());
-            self.skip -= skipped;
-            *bytes = bytes.get(skipped..).unwrap_or_default();
-            let (part, rest) = bytes.split_at_checked(1).filter(|_| self.skip == 0)?;
-            // In one go where the head is here, as it mostly is.
-            let (part, rest) = bytes.split_at_checked(9).filter(|_| self.len == 0).unwrap_or((part, rest));
-            self.head.get_mut(self.len..self.len + part.len())?.copy_from_slice(part);
-            self.len += part.len();
-            *bytes = rest;
-            if let Some(head) = self.complete() {
-                self.len = 0;
-                return Some(head);
-            }
-        }
-    }
-
-    fn complete(&mut self) -> Option<Head> {
-        if self.len < 9 {
-            return None;
-        }
-        let [high, middle, low, kind, flags, a, b, c, d, first @ ..] = self.head;
-        let length = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
-        let kind = match kind {
-            0 => Kind::Data,
-            1 => Kind::Fields,
-            3 => Kind::Reset,
-            4 => Kind::Settings,
-            7 => Kind::GoAway,
-            9 => Kind::More,
-            _ => Kind::Other,
-        };
-        let has_first = matches!(kind, Kind::Reset | Kind::GoAway) && length >= first.len();
-        if has_first && self.len < self.head.len() {
-            return None;
-        }
-        self.skip = if has_first { length - first.len() } else { length };
-        self.kind = kind;
-        // The first bit is reserved.
-        let stream = u32::from_be_bytes([a, b, c, d]) & (u32::MAX >> 1);
-        Some(Head { length, kind, flags, stream, first: if has_first { u32::from_be_bytes(first) } else { 0 } })
+        self.are_answered.truncate(self.ids.len());
     }
 }
 

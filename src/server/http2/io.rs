@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use hyper::rt::ReadBufCursor;
 
 use super::super::io::Connection;
-use super::frames::Reason;
+use super::frames::Flood;
 use super::streams::Streams;
 
 pub(super) struct Http2Io {
@@ -20,11 +20,20 @@ impl Http2Io {
     pub(super) fn new(connection: Rc<Connection>, streams: Streams) -> Self {
         Self { connection, streams }
     }
+
+    fn write(&self, cx: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let written = self.connection.poll_write_pieces(cx, slices);
+        self.streams.wrote(slices, &written);
+        written
+    }
 }
 
 impl hyper::rt::Read for Http2Io {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, mut cursor: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.streams.are_cut() {
+            return this.streams.poll_farewell(cx).map(Err);
+        }
         if this.streams.must_yield() {
             cx.waker().wake_by_ref();
             return Poll::Pending;
@@ -39,9 +48,9 @@ impl hyper::rt::Read for Http2Io {
             this.streams.read(bytes)
         }));
         let looked = looked.inspect_err(|_| this.streams.end())?;
-        if let Err(flood) = looked {
-            this.streams.say_goaway(cx, Reason::EnhanceYourCalm);
-            return Poll::Ready(Err(io::Error::other(flood)));
+        if looked == Err(Flood) {
+            this.streams.cut();
+            return this.streams.poll_farewell(cx).map(Err);
         }
         Poll::Ready(Ok(()))
     }
@@ -58,9 +67,12 @@ impl hyper::rt::Write for Http2Io {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = this.connection.poll_write_pieces(cx, slices);
-        this.streams.wrote(slices, &written);
-        written
+        if this.streams.are_cut() {
+            let Some(left) = this.streams.left_of_sent() else { return this.streams.poll_farewell(cx).map(Err) };
+            let next = slices.iter().find(|slice| !slice.is_empty()).map_or(&[][..], |slice| &**slice);
+            return this.write(cx, &[io::IoSlice::new(next.get(..left.get()).unwrap_or(next))]);
+        }
+        this.write(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -1,10 +1,14 @@
 //! One HTTP/2 connection: its streams, its time limits, its end.
 
 mod ahead;
+mod errors;
+mod farewell;
 mod frames;
+mod heads;
 mod io;
 mod request;
 mod streams;
+mod tracked;
 mod tunnel;
 
 use std::convert::Infallible;
@@ -20,7 +24,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
 
 use self::io::Http2Io;
-use self::streams::{Ending, Exchange, Expired, Streams, Tracked};
+use self::streams::{Ending, Exchange, Expired, Streams};
+use self::tracked::Tracked;
 use super::Handler;
 use super::connection::ErrorChain;
 use super::io::Connection;
@@ -29,6 +34,7 @@ use super::worker::Worker;
 use crate::incoming::Incoming;
 use crate::peer::Peer;
 
+pub(super) use self::errors::{Errors, Reporter};
 pub(super) use self::frames::PREFACE;
 
 /// How many requests a client may have under way on one connection.
@@ -55,14 +61,40 @@ pub(super) async fn serve<H: Handler>(
     peer: &Rc<Peer>,
     worker: &Rc<Worker<H>>,
 ) {
-    let streams = Streams::new(Rc::clone(&connection));
+    let streams = Streams::new(Rc::clone(&connection), Rc::clone(peer), Rc::clone(&worker.reporter));
+    run(&connection, &streams, watch, peer, worker).await;
+    if streams.are_cut() {
+        linger(&connection, watch).await;
+    }
+}
+
+/// Reads what a client still sends that is cut: a connection closed with bytes unread is reset, and what was said last is lost
+/// (RFC 9112 §9.6).
+async fn linger(connection: &Connection, watch: &Watch) {
+    connection.linger();
+    poll_fn(|cx| {
+        if watch.stage(cx) == Stage::Cut || connection.poll_goodbye(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        connection.deadline().poll_elapsed(cx)
+    })
+    .await;
+}
+
+async fn run<H: Handler>(
+    connection: &Rc<Connection>,
+    streams: &Streams,
+    watch: &Watch,
+    peer: &Rc<Peer>,
+    worker: &Rc<Worker<H>>,
+) {
     let _ending = Ending(streams.clone());
-    let io = Http2Io::new(connection, streams.clone());
+    let io = Http2Io::new(Rc::clone(connection), streams.clone());
     let service = service_fn(|request| {
         let exchange = streams.begin();
         answer(request, Rc::clone(peer), Rc::clone(worker), exchange, streams.clone())
     });
-    let mut http = pin!(builder(&streams).serve_connection(io, service));
+    let mut http = pin!(builder(streams).serve_connection(io, service));
     let mut is_closing = false;
     poll_fn(|cx| {
         let stage = watch.stage(cx);
@@ -149,7 +181,7 @@ async fn answer<H: Handler>(
     {
         streams.spawn(tunnel::serve::<H>(tunnel, upgrade, Rc::clone(&worker.drain), exchange.another()));
     }
-    Ok(reply.map(|body| exchange.track(body, is_head)).into())
+    Ok(reply.map(|body| Tracked::new(body, exchange, is_head)).into())
 }
 
 #[cfg(test)]

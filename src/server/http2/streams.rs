@@ -2,23 +2,28 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, Stream as _};
-use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
 use super::super::io::Connection;
 use super::ahead::Ahead;
+use super::errors::{Ended, Reporter};
+use super::farewell::Farewell;
 use super::frames::{Flood, Frames, Reason};
 use crate::deadline::Deadline;
+use crate::peer::Peer;
 
 /// What an idle client may take to go once it has been told to.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+/// What a client that is cut may take to read what it is sent last.
+const PARTING: Duration = Duration::from_secs(5);
 
 /// How many frames that lead to nothing are looked at before other connections have their turn.
 const TURN: u64 = 100;
@@ -37,6 +42,8 @@ struct State {
     next: RefCell<Option<Rc<Stall>>>,
     frames: RefCell<Frames>,
     connection: Rc<Connection>,
+    peer: Rc<Peer>,
+    reporter: Rc<Reporter>,
     /// How many requests are being answered.
     exchanges: Cell<usize>,
     has_begun: Cell<bool>,
@@ -45,6 +52,7 @@ struct State {
     is_write_stalled: Cell<bool>,
     must_hurry: Cell<bool>,
     ahead: Ahead,
+    farewell: Farewell,
     waiting_for: Cell<Awaited>,
 }
 
@@ -59,6 +67,8 @@ enum Awaited {
     Request,
     /// The client's end, after our GOAWAY.
     Farewell,
+    /// That a client that is cut reads what it is sent last.
+    Parting,
     /// That the client reads what is written, or makes room for the last of its answers.
     Reading,
     /// Nothing: we are at work.
@@ -75,19 +85,22 @@ pub(super) enum Expired {
 }
 
 impl Streams {
-    pub(super) fn new(connection: Rc<Connection>) -> Self {
+    pub(super) fn new(connection: Rc<Connection>, peer: Rc<Peer>, reporter: Rc<Reporter>) -> Self {
         Self(Rc::new(State {
             tasks: RefCell::default(),
             new: RefCell::default(),
             next: RefCell::default(),
             frames: RefCell::new(Frames::new()),
             connection,
+            peer,
+            reporter,
             exchanges: Cell::new(0),
             has_begun: Cell::new(false),
             is_over: Cell::new(false),
             is_write_stalled: Cell::new(false),
             must_hurry: Cell::new(false),
             ahead: Ahead::default(),
+            farewell: Farewell::default(),
             waiting_for: Cell::new(Awaited::First),
         }))
     }
@@ -158,6 +171,9 @@ impl Streams {
                 has_body |= frames.wrote(part);
                 left -= part.len();
             }
+            for ended in frames.take_ended() {
+                self.0.reporter.report(&self.0.peer, ended);
+            }
         }
         if let Poll::Ready(Err(_)) = written {
             self.end();
@@ -185,14 +201,27 @@ impl Streams {
         self.0.is_over.get()
     }
 
-    /// Says why the connection ends, if that can be said: hyper would not.
-    pub(super) fn say_goaway(&self, cx: &mut Context<'_>, reason: Reason) {
-        let frame = self.0.frames.borrow().goaway(reason);
-        if let Some(frame) = frame {
-            // As far as there is room for it.
-            let _ = self.0.connection.poll_write_pieces(cx, &[io::IoSlice::new(&frame)]);
-            let _ = self.0.connection.poll_flush(cx);
-        }
+    /// The client is cut: it is sent the rest of the frame that has begun and a GOAWAY, and nothing of it is read.
+    pub(super) fn cut(&self) {
+        self.0.farewell.begin();
+        self.0.reporter.report(&self.0.peer, Ended { stream: None, code: Reason::EnhanceYourCalm as u32 });
+    }
+
+    /// Whether it is.
+    pub(super) fn are_cut(&self) -> bool {
+        self.0.farewell.is_due()
+    }
+
+    /// As of [`Frames::left_of_sent`].
+    pub(super) fn left_of_sent(&self) -> Option<NonZeroUsize> {
+        self.0.frames.borrow().left_of_sent()
+    }
+
+    /// Ready when a client that is cut has been sent all that it gets.
+    pub(super) fn poll_farewell(&self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        self.0.settle(false);
+        let said = ready!(self.0.farewell.poll(cx, &self.0.connection, &self.0.frames.borrow()));
+        Poll::Ready(said.err().unwrap_or_else(|| io::Error::other(Flood)))
     }
 
     /// Lets those go on that can; whether any did.
@@ -219,10 +248,12 @@ impl Streams {
         match self.0.waiting_for.get() {
             Awaited::First | Awaited::Request => Poll::Ready(Expired::Idle),
             Awaited::Fields => {
-                self.say_goaway(cx, Reason::EnhanceYourCalm);
-                Poll::Ready(Expired::Over)
+                self.cut();
+                self.0.settle(false);
+                cx.waker().wake_by_ref();
+                Poll::Pending
             }
-            Awaited::Farewell | Awaited::Reading | Awaited::Nothing => Poll::Ready(Expired::Over),
+            Awaited::Farewell | Awaited::Parting | Awaited::Reading | Awaited::Nothing => Poll::Ready(Expired::Over),
         }
     }
 }
@@ -232,7 +263,9 @@ impl State {
     /// body gives it more time for the rest.
     fn settle(&self, has_read: bool) {
         let frames = self.frames.borrow();
-        let awaited = if self.is_write_stalled.get() {
+        let awaited = if self.farewell.is_due() {
+            Awaited::Parting
+        } else if self.is_write_stalled.get() {
             Awaited::Reading
         } else if frames.are_in_fields() {
             Awaited::Fields
@@ -255,6 +288,7 @@ impl State {
             Awaited::First | Awaited::Fields => limits.header,
             Awaited::Request => limits.idle,
             Awaited::Farewell => FAREWELL,
+            Awaited::Parting => PARTING,
             Awaited::Reading => limits.write,
             Awaited::Nothing => return deadline.disarm(),
         };
@@ -314,9 +348,14 @@ impl Exchange {
         Self { state: Rc::clone(&self.state), stall: Rc::clone(&self.stall) }
     }
 
-    /// The answer's body, whose end is the exchange's; `is_silent` where none of it is sent.
-    pub(super) fn track<B>(self, body: B, is_silent: bool) -> Tracked<B> {
-        Tracked { body, exchange: self, is_silent }
+    /// The client is given time to make room for more of the answer (RFC 9113 §5.2).
+    pub(super) fn await_room(&self) {
+        self.stall.0.arm_in(self.state.connection.limits().write);
+    }
+
+    /// It has made some, or need not.
+    pub(super) fn has_room(&self) {
+        self.stall.0.disarm();
     }
 }
 
@@ -324,46 +363,5 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         self.state.exchanges.set(self.state.exchanges.get().saturating_sub(1));
         self.state.settle(false);
-    }
-}
-
-pin_project_lite::pin_project! {
-    /// An answer's body.
-    pub(super) struct Tracked<B> {
-        #[pin]
-        body: B,
-        exchange: Exchange,
-        is_silent: bool,
-    }
-}
-
-impl<B: Body<Data = Bytes>> Body for Tracked<B> {
-    type Data = Bytes;
-    type Error = B::Error;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let mut this = self.project();
-        let polled = loop {
-            match this.body.as_mut().poll_frame(cx) {
-                // hyper would send it in answer to HEAD, too (RFC 9110 §9.3.2).
-                Poll::Ready(Some(Ok(_))) if *this.is_silent => {}
-                polled => break polled,
-            }
-        };
-        let exchange: &Exchange = this.exchange;
-        match polled {
-            // Asked for again once the client has made room.
-            Poll::Ready(_) => exchange.stall.0.arm_in(exchange.state.connection.limits().write),
-            Poll::Pending => exchange.stall.0.disarm(),
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

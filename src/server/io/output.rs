@@ -26,6 +26,11 @@ impl Connection {
         Pin::new(&mut *self.stream.borrow_mut()).poll_shutdown(cx)
     }
 
+    /// What the client sends when nothing more will come is read for a while: it may be at it.
+    pub(in crate::server) fn linger(&self) {
+        self.must_linger.set(true);
+    }
+
     /// Says that nothing more will come, and sees to it that the last answer arrives: a connection closed with bytes unread
     /// is reset, and the answer lost (RFC 9112 §9.6). What still comes is read and thrown away until the client closes or
     /// [`LINGER_TIME`] is over; the deadline is the caller's to wait for. How much that is does not matter: a client that

@@ -71,6 +71,8 @@ families! {
         "Connections that were accepted from clients.";
     ACCEPT_FAILURES: Counter "claimgate_accept_failures_total" []
         "Times that no connection could be accepted, for want of file descriptors or memory.";
+    HTTP2_ERRORS: Counter "claimgate_http2_errors_total" ["scope", "error"]
+        "HTTP/2 streams and connections that were ended for what the client sent, without an answer, by scope (stream or connection) and error code.";
     CLIENTS: Gauge "claimgate_client_connections" []
         "Connections of clients that are open.";
     CACHE_HITS: Counter "claimgate_token_cache_hits_total" ["verdict"]
