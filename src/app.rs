@@ -283,6 +283,10 @@ impl Handler for Gateway {
         Self::refuse(self, denial, peer, head)
     }
 
+    fn is_forwarded(body: &AnswerBody) -> bool {
+        body.is_forwarded()
+    }
+
     fn take_tunnel(body: &mut AnswerBody) -> Option<gateway::Tunnel> {
         body.take_tunnel()
     }

@@ -215,6 +215,11 @@ impl AnswerBody {
         }
     }
 
+    /// Whether it is the origin's.
+    pub const fn is_forwarded(&self) -> bool {
+        matches!(self.source, Source::Origin(_))
+    }
+
     /// What follows it, after a 101.
     pub fn take_tunnel(&mut self) -> Option<Tunnel> {
         let Source::Origin(body) = &mut self.source else { return None };

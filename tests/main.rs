@@ -5,6 +5,7 @@ mod claims;
 mod cli;
 mod clock_skew;
 mod credentials;
+mod crowds;
 mod denials;
 mod faults;
 mod forwarding;

@@ -3,6 +3,7 @@
 //! One acceptor hands each connection to the worker with the fewest. A worker is a thread with a runtime, connections
 //! and a [`Handler`] of its own, so that nothing on the path of a request is shared or locked.
 
+mod allowance;
 mod connection;
 mod descriptors;
 #[cfg(any(fuzzing, test))]
@@ -91,6 +92,11 @@ pub trait Handler: 'static {
     /// Answers what never became a request; the connection then closes. Over HTTP/2 it may have a head, and only its
     /// stream ends.
     fn refuse(&self, denial: Denial, peer: &Peer, head: Option<Rc<Parts>>) -> Reply<Self::Body>;
+
+    /// Whether an answer is the origin's, so that its request passed.
+    fn is_forwarded(_: &Self::Body) -> bool {
+        true
+    }
 
     /// What goes on behind an answer of 101. Asked for once, before the answer is sent.
     fn take_tunnel(_: &mut Self::Body) -> Option<Self::Tunnel> {

@@ -10,6 +10,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::http2::{Errors, Reporter};
+use super::allowance::Allowance;
 use super::io::{Buffers, Connection, Limits};
 use super::listening::Released;
 use super::preamble::Preamble;
@@ -19,6 +20,11 @@ use super::{Handler, MakeHandler, Settings, connection};
 use crate::deadline::{Deadline, Deadlines};
 use crate::peer::Peer;
 use crate::turn;
+
+/// What all heads may hold that have begun and are not complete, in bytes. A usual one is complete when it is read first.
+const UNFINISHED_SIZE: usize = 16 * 1024 * 1024;
+/// What all HTTP/2 connections may hold on which no request has passed, in bytes.
+const STRANGERS_SIZE: usize = 16 * 1024 * 1024;
 
 /// What the connections of one worker share.
 pub(super) struct Worker<H> {
@@ -30,12 +36,16 @@ pub(super) struct Worker<H> {
     limits: Limits,
     preamble: Preamble,
     pub(super) reporter: Rc<Reporter>,
+    /// Of heads in HTTP/1.1 that have begun and are not complete.
+    unfinished: Allowance,
+    /// Of HTTP/2 connections on which no request has passed.
+    pub(super) strangers: Allowance,
 }
 
 impl<H> Worker<H> {
     /// The state of a connection that has just been accepted.
     pub(super) fn connection(&self, stream: Stream, deadline: Deadline) -> Connection {
-        Connection::new(stream, self.buffers.clone(), self.max_head, deadline, self.limits)
+        Connection::new(stream, self.buffers.clone(), self.max_head, self.unfinished.nothing(), deadline, self.limits)
     }
 }
 
@@ -52,6 +62,8 @@ impl<H> Worker<H> {
             limits,
             preamble: Preamble { proxy_protocol: None, tls: None },
             reporter: Rc::new(Reporter::new(Arc::default())),
+            unfinished: Allowance::new(UNFINISHED_SIZE),
+            strangers: Allowance::new(STRANGERS_SIZE),
         })
     }
 }
@@ -189,6 +201,8 @@ impl Thread {
             deadlines,
             preamble: Preamble { proxy_protocol: self.settings.proxy_protocol, tls: self.settings.tls },
             reporter: Rc::new(Reporter::new(Arc::clone(&self.load.errors))),
+            unfinished: Allowance::new(UNFINISHED_SIZE / self.settings.workers.get()),
+            strangers: Allowance::new(STRANGERS_SIZE / self.settings.workers.get()),
         });
         let mut connections = JoinSet::new();
         while worker.drain.stage() < Stage::CloseIdle || !connections.is_empty() {

@@ -138,7 +138,7 @@ fn security_context() -> Node {
 fn resources() -> Node {
     Node::from([
         ("requests", Node::from([("cpu", "10m".into()), ("memory", "16Mi".into())])),
-        ("limits", Node::from([("memory", "64Mi".into())])),
+        ("limits", Node::from([("memory", "256Mi".into())])),
     ])
 }
 

@@ -61,7 +61,12 @@ pub(super) async fn serve<H: Handler>(
     peer: &Rc<Peer>,
     worker: &Rc<Worker<H>>,
 ) {
-    let streams = Streams::new(Rc::clone(&connection), Rc::clone(peer), Rc::clone(&worker.reporter));
+    let streams = Streams::new(
+        Rc::clone(&connection),
+        Rc::clone(peer),
+        Rc::clone(&worker.reporter),
+        worker.strangers.nothing(),
+    );
     run(&connection, &streams, watch, peer, worker).await;
     if streams.are_cut() {
         linger(&connection, watch).await;
@@ -101,6 +106,11 @@ async fn run<H: Handler>(
         if stage >= Stage::Announce && !is_closing {
             is_closing = true;
             http.as_mut().graceful_shutdown();
+        }
+        if streams.are_crowded_out(cx) && !is_closing {
+            is_closing = true;
+            http.as_mut().graceful_shutdown();
+            streams.hurry();
         }
         let mut odd = 0;
         loop {
@@ -176,6 +186,9 @@ async fn answer<H: Handler>(
         }
         Err(denial) => worker.handler.refuse(denial, &peer, Some(Rc::new(request.into_parts().0))),
     };
+    if H::is_forwarded(&reply.body) {
+        streams.has_passed();
+    }
     if let Some(upgrade) = upgrade
         && let Some(tunnel) = H::take_tunnel(&mut reply.body)
     {

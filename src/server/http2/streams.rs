@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures_util::stream::{FuturesUnordered, Stream as _};
 use tokio::time::Instant;
 
+use super::super::allowance::Held;
 use super::super::io::Connection;
 use super::ahead::Ahead;
 use super::errors::{Ended, Reporter};
@@ -27,6 +28,9 @@ const PARTING: Duration = Duration::from_secs(5);
 
 /// How many frames that lead to nothing are looked at before other connections have their turn.
 const TURN: u64 = 100;
+
+/// What a connection takes on which no request has passed, in bytes.
+const STRANGER_SIZE: usize = 32 * 1024;
 
 /// All streams of one connection. Clones share them.
 #[derive(Clone)]
@@ -53,6 +57,9 @@ struct State {
     must_hurry: Cell<bool>,
     ahead: Ahead,
     farewell: Farewell,
+    /// Until a request has passed.
+    stranger: Held,
+    has_passed: Cell<bool>,
     waiting_for: Cell<Awaited>,
 }
 
@@ -85,7 +92,7 @@ pub(super) enum Expired {
 }
 
 impl Streams {
-    pub(super) fn new(connection: Rc<Connection>, peer: Rc<Peer>, reporter: Rc<Reporter>) -> Self {
+    pub(super) fn new(connection: Rc<Connection>, peer: Rc<Peer>, reporter: Rc<Reporter>, stranger: Held) -> Self {
         Self(Rc::new(State {
             tasks: RefCell::default(),
             new: RefCell::default(),
@@ -101,6 +108,8 @@ impl Streams {
             must_hurry: Cell::new(false),
             ahead: Ahead::default(),
             farewell: Farewell::default(),
+            stranger,
+            has_passed: Cell::new(false),
             waiting_for: Cell::new(Awaited::First),
         }))
     }
@@ -135,6 +144,24 @@ impl Streams {
     /// Whether it is the turn of other connections, this once.
     pub(super) fn must_yield(&self) -> bool {
         self.0.frames.borrow_mut().take_paid() >= TURN
+    }
+
+    /// A request has passed: the client has a right to be here.
+    pub(super) fn has_passed(&self) {
+        self.0.has_passed.set(true);
+        self.0.stranger.release();
+    }
+
+    /// Whether too many connections are here on which no request has passed, and this is the oldest of them.
+    pub(super) fn are_crowded_out(&self, cx: &Context<'_>) -> bool {
+        if self.0.has_passed.get() {
+            return false;
+        }
+        let is_overdue = self.0.stranger.is_overdue();
+        if !is_overdue {
+            self.0.stranger.hold(STRANGER_SIZE, cx);
+        }
+        is_overdue
     }
 
     /// What has come of bodies that are not wanted yet.

@@ -20,6 +20,7 @@ pub(super) use self::buffers::Buffers;
 use self::buffers::HEAD_READ_SIZE;
 pub(super) use self::date::Date;
 pub(super) use self::tunnel_io::TunnelIo;
+use super::allowance::Held;
 use super::stream::Stream;
 use super::wire::{Head, Spare, Wire};
 use crate::deadline::Deadline;
@@ -50,6 +51,8 @@ pub(super) struct Connection {
     stream: RefCell<Stream>,
     buffers: Buffers,
     wire: RefCell<Wire>,
+    /// A head that has begun, among those of the worker.
+    unfinished: Held,
     deadline: Deadline,
     limits: Limits,
     phase: Cell<Phase>,
@@ -83,11 +86,19 @@ enum Phase {
 
 impl Connection {
     /// A connection whose first head is awaited, until `deadline`.
-    pub(super) fn new(stream: Stream, buffers: Buffers, max_head: usize, deadline: Deadline, limits: Limits) -> Self {
+    pub(super) fn new(
+        stream: Stream,
+        buffers: Buffers,
+        max_head: usize,
+        unfinished: Held,
+        deadline: Deadline,
+        limits: Limits,
+    ) -> Self {
         Self {
             stream: RefCell::new(stream),
             buffers,
             wire: RefCell::new(Wire::new(max_head)),
+            unfinished,
             deadline,
             limits,
             phase: Cell::new(Phase::Head),
@@ -110,6 +121,7 @@ impl Connection {
 
     /// A request begins to be answered, or to be refused.
     pub(super) fn begin(&self, head: Result<&Head, ()>) {
+        self.unfinished.release();
         self.must_linger.set(head.is_err() || !self.wire.borrow().is_awaiting_answer());
         self.content.begin(head.is_ok_and(|head| head.expects_continue));
         self.interim.begin();
@@ -279,20 +291,45 @@ impl Connection {
     ///
     /// A head that has begun is refused instead, and the task that reads is to go on.
     pub(super) fn poll_expired(&self, cx: &mut Context<'_>) -> Poll<Pause> {
+        if self.is_crowded_out(cx) {
+            let limit = "unfinished heads hold as much as they may";
+            self.give_up(Denial::Overloaded { retry_after: Duration::from_secs(1), limit: limit.into() }, cx);
+            return Poll::Pending;
+        }
         ready!(self.deadline.poll_elapsed(cx));
         if self.phase.get() == Phase::Idle && self.limits.idle > SILENCE {
             self.enter(Phase::Silent);
             return Poll::Ready(Pause::Silence);
         }
         if self.phase.get() == Phase::Head && self.wire.borrow().is_in_head() {
-            self.wire.borrow_mut().refuse();
             let late = format!("the head was not complete within {} s", self.limits.header.as_secs_f32());
-            *self.refusal.borrow_mut() = Some(Denial::RequestTimeout(late.into()));
-            self.deadline.arm_in(LINGER_TIME);
-            cx.waker().wake_by_ref();
+            self.give_up(Denial::RequestTimeout(late.into()), cx);
             return Poll::Pending;
         }
         Poll::Ready(Pause::End)
+    }
+
+    /// Refuses a head that has begun. The task that reads is to go on.
+    fn give_up(&self, denial: Denial, cx: &Context<'_>) {
+        self.refuse(denial);
+        self.deadline.arm_in(LINGER_TIME);
+        cx.waker().wake_by_ref();
+    }
+
+    /// Counts a head that has begun among those of the worker; whether it is the oldest of too many.
+    fn is_crowded_out(&self, cx: &Context<'_>) -> bool {
+        if self.phase.get() != Phase::Head {
+            return false;
+        }
+        let wire = self.wire.borrow();
+        if !wire.is_in_head() {
+            return false;
+        }
+        let is_overdue = self.unfinished.is_overdue();
+        if !is_overdue {
+            self.unfinished.hold(wire.held_size(), cx);
+        }
+        is_overdue
     }
 
     fn enter(&self, phase: Phase) {

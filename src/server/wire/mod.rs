@@ -215,6 +215,11 @@ impl Wire {
         matches!(self.state, State::Head { .. }) && !self.held.is_empty()
     }
 
+    /// How many bytes are here that were not taken.
+    pub(super) fn held_size(&self) -> usize {
+        self.held.capacity()
+    }
+
     /// Whether the last message and its answer are done, and no head has been taken.
     pub(super) const fn is_between(&self) -> bool {
         matches!(self.state, State::Head { .. })

@@ -45,8 +45,8 @@ def injected(*flags, limit=None):
     command = [CLAIMGATE, "inject", "--plain", "--image", IMAGE, "--container", "app", "--issuer", ISSUER]
     text = run(*command, "--audience", AUDIENCE, *flags, input=yaml.safe_dump(plain_pod()))
     if limit:
-        assert text.count("memory: 64Mi") == 1, text
-        text = text.replace("memory: 64Mi", f"memory: {limit}")
+        assert text.count("memory: 256Mi") == 1, text
+        text = text.replace("memory: 256Mi", f"memory: {limit}")
     return list(yaml.safe_load_all(text))
 
 
