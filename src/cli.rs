@@ -156,6 +156,9 @@ pub struct TokenFlags {
     /// How far clocks may differ, for exp, nbf and iat [default: 30s, at most 5m]
     #[arg(long, env = "CLAIMGATE_LEEWAY", value_name = "DURATION")]
     pub leeway: Option<String>,
+    /// The longest time from a token's iat to its exp; a token without iat is then refused [default: any]
+    #[arg(long, env = "CLAIMGATE_MAX_TOKEN_LIFETIME", value_name = "DURATION")]
+    pub max_token_lifetime: Option<String>,
     /// A signature algorithm that is accepted; repeatable [default: all that are safe]
     #[arg(long, env = "CLAIMGATE_ALLOWED_ALG", value_name = "ALG")]
     pub allowed_alg: Vec<String>,

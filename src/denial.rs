@@ -85,7 +85,12 @@ pub enum Denial {
         limit: Duration,
     },
     /// `aud` names nobody that we are.
-    WrongAudience(Text),
+    WrongAudience {
+        /// `aud`.
+        found: Text,
+        /// Our audiences, for the log alone.
+        expected: Option<Box<str>>,
+    },
     /// A claim cannot stand in a header field; which.
     ClaimNotForwardable(Text),
     /// The claims headers exceed their budget.
@@ -193,7 +198,7 @@ impl Denial {
         Self::Expired { at: NumericDate::EPOCH, now: NumericDate::EPOCH, clock_skew: None },
         Self::NotYetValid { claim: "nbf", at: NumericDate::EPOCH, now: NumericDate::EPOCH, clock_skew: None },
         Self::LifetimeTooLong { lifetime: Duration::ZERO, limit: Duration::ZERO },
-        Self::WrongAudience(NONE),
+        Self::WrongAudience { found: NONE, expected: None },
         Self::ClaimNotForwardable(NONE),
         Self::ClaimsTooLarge { size: 0, limit: 0, largest: NONE },
         Self::AmbiguousRequest(NONE),
@@ -235,7 +240,7 @@ impl Denial {
             Self::Expired { .. } => shared(row(401, TOKEN, 16, "expired", "Token has expired")),
             Self::NotYetValid { .. } => shared(row(401, TOKEN, 16, "not_yet_valid", "Token is not valid yet")),
             Self::LifetimeTooLong { .. } => shared(row(401, TOKEN, 16, "lifetime_too_long", "Invalid token: its lifetime is longer than accepted")),
-            Self::WrongAudience(_) => shared(row(401, TOKEN, 16, "wrong_audience", "Invalid token: it is meant for another audience")),
+            Self::WrongAudience { .. } => shared(row(401, TOKEN, 16, "wrong_audience", "Invalid token: it is meant for another audience")),
             Self::ClaimNotForwardable(_) => shared(row(403, None, 7, "claim_not_forwardable", "A claim cannot be sent to the origin")),
             Self::ClaimsTooLarge { .. } => shared(row(431, None, 8, "claims_too_large", "The token's claims are too large to forward")),
             Self::AmbiguousRequest(_) => row(400, None, 3, "ambiguous_request", "The request can be read in two ways"),
@@ -269,9 +274,15 @@ impl Denial {
         if self.row().shared { self.detail(64) } else { None }
     }
 
-    /// What varies, for the log; a claim's value is cut at 256 characters. What is wrong with the issuer's clock is for
-    /// its operator alone.
+    /// What varies, for the log; a claim's value is cut at 256 characters. What is wrong with the issuer's clock, and
+    /// which audiences are ours, is for the operator alone.
     pub fn logged_detail(&self) -> Option<String> {
+        if let Self::WrongAudience { found, expected } = self {
+            let (found, expected) =
+                (Cut { text: found, limit: 256 }, Cut { text: expected.as_deref().unwrap_or_default(), limit: 256 });
+            let found = if found.text.is_empty() { "no one".to_owned() } else { found.to_string() };
+            return Some(format!("the token is for {found}; accepted are {expected}"));
+        }
         let detail = self.detail(256)?;
         let (Self::Expired { clock_skew: Some(skew), .. } | Self::NotYetValid { clock_skew: Some(skew), .. }) = self
         else {
@@ -315,14 +326,15 @@ impl Denial {
                 format!("{size} bytes, the budget is {budget}; the largest: {}", cut(largest))
             }
             Self::BodyTooLarge { limit } => format!("at most {limit} bytes are accepted"),
+            // Of parts that are cut each, and never for the client.
+            Self::UnknownKey(text) => Cut { text, limit: 1024 }.to_string(),
             Self::MalformedToken(text)
             | Self::UnexpectedType(text)
             | Self::UnsupportedCritical(text)
             | Self::AlgorithmNotAllowed(text)
             | Self::UntrustedIssuer(text)
-            | Self::UnknownKey(text)
             | Self::InvalidSignature(text)
-            | Self::WrongAudience(text)
+            | Self::WrongAudience { found: text, .. }
             | Self::ClaimNotForwardable(text)
             | Self::AmbiguousRequest(text)
             | Self::MalformedRequest(text)
@@ -404,9 +416,13 @@ mod tests {
             assert_eq!(skewed.shared_detail().unwrap(), told);
             assert_eq!(skewed.logged_detail().unwrap(), format!("{told}; the issuer's clock is {side}"));
         }
-        let other = Denial::WrongAudience("a".into());
+        let for_others =
+            |found: String| Denial::WrongAudience { found: found.into(), expected: Some("orders, api".into()) };
+        let other = for_others("a".to_owned());
+        assert_eq!(other.shared_detail().unwrap(), "a");
+        assert_eq!(other.logged_detail().unwrap(), "the token is for a; accepted are orders, api");
         assert_eq!(other.clone().with_clock_skew(90.0), other);
-        let long = Denial::WrongAudience(format!("\r\n\u{85}{}", "x".repeat(300)).into());
+        let long = for_others(format!("\r\n\u{85}{}", "x".repeat(300)));
         let shared = long.shared_detail().unwrap();
         assert!(shared.starts_with(r"\r\n\u{85}x") && shared.ends_with("x…"), "{shared}");
         assert_eq!(shared.matches('x').count(), 61);

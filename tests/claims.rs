@@ -113,13 +113,15 @@ async fn the_leeway_is_what_the_flag_says() {
 }
 
 #[tokio::test]
-async fn times_are_numbers_with_or_without_a_fraction_and_within_2_to_the_53() {
+async fn times_are_numbers_with_or_without_a_fraction_and_within_2_to_the_63() {
     let claims = Claims::start(&[]).await;
     let cases = [
         (json!({"exp": 1_900_000_300.5}), "passed"),
         (json!({"exp": 1.9e9 + 300.0, "iat": 1.9e9}), "passed"),
         (json!({"exp": 9_007_199_254_740_991_u64}), "passed"),
-        (json!({"exp": 9_007_199_254_740_992_u64}), "malformed_claim"),
+        (json!({"exp": 9_007_199_254_740_992_u64}), "passed"),
+        (json!({"exp": i64::MAX}), "passed"),
+        (json!({"exp": i64::MAX as u64 + 1}), "malformed_claim"),
         (json!({"exp": 1e300}), "malformed_claim"),
         (json!({"exp": "1900000300"}), "malformed_claim"),
         (json!({"exp": true}), "malformed_claim"),
@@ -171,6 +173,35 @@ async fn without_audience_any_passes_but_an_id_token() {
         let strict = Claims::start(&["--audience", "client"]).await;
         let id_token = strict.token().claim("aud", "client").claim(hash, "MTIzNDU2Nzg5MDEyMzQ1Ng");
         assert_eq!(strict.verdict(&id_token).await, "passed", "{hash}, with an audience");
+    }
+}
+
+#[tokio::test]
+async fn a_logout_token_and_any_other_security_event_token_is_no_access_token() {
+    let logout = json!({"http://schemas.openid.net/event/backchannel-logout": {}});
+    let cases = [
+        (json!({"events": logout}), "unexpected_type"),
+        (json!({"events": logout, "exp": NOON - 900}), "unexpected_type"),
+        (json!({"events": {"urn:ietf:params:event:session-revoked": {"a": [1]}}, "toe": NOON}), "unexpected_type"),
+        (json!({"events": {}}), "unexpected_type"),
+        (json!({"events": ["logout"]}), "passed"),
+        (json!({"events": "all"}), "passed"),
+        (json!({"events": null}), "passed"),
+        (json!({"calendar": {"events": {}}}), "passed"),
+        (json!({"Events": {}}), "passed"),
+    ];
+    for flags in [&["--audience", "api"][..], &[]] {
+        let claims = Claims::start(flags).await;
+        for (members, expected) in &cases {
+            let token = with(claims.token().claim("aud", "api"), members);
+            assert_eq!(claims.verdict(&token).await, *expected, "{members}, {flags:?}");
+        }
+        // A SET has no `exp` (RFC 8417 §2.2).
+        let set = claims.token().claim("aud", "api").claim("events", logout.clone()).without("exp");
+        assert_eq!(claims.verdict(&set).await, "unexpected_type", "{flags:?}");
+        let escaped = claims.token().claim("aud", "api").payload().replace("\"sub\"", "\"\\u0065vents\":{},\"sub\"");
+        let token = compact(claims.token().jose_header(), escaped, |input| claims.token().key.sign(input));
+        assert_eq!(claims.house.verdict(&token).await, "unexpected_type", "by an escape, {flags:?}");
     }
 }
 

@@ -7,6 +7,7 @@ mod clock_skew;
 mod credentials;
 mod crowds;
 mod denials;
+mod details;
 mod faults;
 mod forwarding;
 mod grpc;
@@ -16,7 +17,8 @@ mod held;
 mod hostile;
 mod http2;
 mod inject;
-
+mod key_ids;
+mod lifetime;
 mod listener;
 mod lists;
 mod liveness;

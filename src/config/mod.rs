@@ -26,7 +26,7 @@ pub use self::mistakes::ConfigErrors;
 use self::mistakes::Mistakes;
 use crate::cli::{Flags, TokenFlags};
 use crate::issuer::{self, BearerTokenFile, CacheDir, Roots};
-use crate::jose::{Algorithm, AlgorithmSet};
+use crate::jose::{Algorithm, AlgorithmSet, refused_on_purpose};
 use crate::policy;
 use crate::telemetry::access_log::Mode;
 use crate::telemetry::{self, LogFormat};
@@ -74,6 +74,8 @@ const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
+/// Of 365.25 days.
+const YEAR: Duration = Duration::from_hours(8766);
 const KIB: u64 = 1024;
 
 impl Config {
@@ -236,8 +238,9 @@ fn allowed_algorithms(names: &[String], mistakes: &Mistakes<'_>) -> AlgorithmSet
         return AlgorithmSet::ALL;
     }
     let read = |name: &String| {
-        let known = || format!("it is not known; known are {}", AlgorithmSet::ALL);
-        mistakes.read("allowed-alg", name, |name| name.parse::<Algorithm>().map_err(|_| known()))
+        let refusal = |name: &str| refused_on_purpose(name).unwrap_or("it is not known");
+        let explained = |name: &str| format!("{}; known are {}", refusal(name), AlgorithmSet::ALL);
+        mistakes.read("allowed-alg", name, |name| name.parse::<Algorithm>().map_err(|_| explained(name)))
     };
     names.iter().filter_map(read).collect()
 }
@@ -254,7 +257,10 @@ fn expectations(flags: &Flags, mistakes: &Mistakes<'_>) -> Expectations {
     Expectations {
         audiences: flags.audience.iter().filter_map(read).collect(),
         leeway: mistakes.duration("leeway", flags.leeway.as_ref(), 30 * SECOND, Duration::ZERO..=5 * MINUTE),
-        required_claims: Vec::new(),
+        max_lifetime: flags
+            .max_token_lifetime
+            .as_ref()
+            .map(|given| mistakes.duration("max-token-lifetime", Some(given), DAY, SECOND..=YEAR)),
     }
 }
 

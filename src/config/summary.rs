@@ -87,6 +87,10 @@ fn tokens(config: &Config, line: &mut Line) {
     let audiences = &expectations.audiences;
     line.tell("audience", if audiences.is_empty() { "any".to_owned() } else { list(audiences) });
     line.time("leeway", expectations.leeway);
+    match expectations.max_lifetime {
+        Some(lifetime) => line.time("max_token_lifetime", lifetime),
+        None => line.tell("max_token_lifetime", "any"),
+    }
     line.tell("token_cache_size", config.token_cache_size);
     let place = config.handshake_place.as_ref();
     line.tell("token_websocket_protocol", place.map_or_else(|| "off".to_owned(), ToString::to_string));

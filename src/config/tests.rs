@@ -66,7 +66,13 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     // Nobody makes a file there, not even root.
     ("--jwks-cache-dir", "/proc", "no file can be made there"),
     ("--allowed-alg", "HS256", "known are RS256"),
+    ("--allowed-alg", "HS256", "it is refused on purpose: who can check an HMAC"),
+    ("--allowed-alg", "hs512", "it is refused on purpose: who can check an HMAC"),
     ("--allowed-alg", "none", "known are RS256"),
+    ("--allowed-alg", "none", "it is refused on purpose: what is not signed"),
+    ("--allowed-alg", "ES256K", "it is not known; known are RS256"),
+    ("--max-token-lifetime", "0s", "from 1s to 1year"),
+    ("--max-token-lifetime", "off", "such as 300ms, 30s or 5m"),
     ("--issuer-ca-file", "/nonexistent", "cannot be read"),
     ("--issuer-ca-file", "Cargo.toml", "no certificate in PEM"),
     ("--jwks-bearer-token-file", "/nonexistent", "cannot be read"),

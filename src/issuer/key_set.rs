@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::jose::{AlgorithmSet, JoseHeader, JwkSet, UnusableKey, VerificationKey};
+use crate::jose::{Algorithm, AlgorithmSet, JoseHeader, JwkSet, UnusableKey, VerificationKey};
 
 /// The most keys that are tried for one token.
-const MAX_CANDIDATES: usize = 4;
+const MAX_CANDIDATES: usize = 8;
 
 /// The usable keys of one issuer.
 pub struct KeySet {
@@ -25,6 +25,8 @@ struct Index {
     keys: Vec<VerificationKey>,
     by_kid: HashMap<Box<str>, Vec<usize>>,
     unusable: Vec<UnusableKey>,
+    /// Whether any key has a `kid`, the unusable ones counted.
+    has_kids: bool,
 }
 
 impl KeySet {
@@ -49,11 +51,18 @@ impl KeySet {
         self.keys().iter().any(|found| key.is_of(found))
     }
 
-    /// The keys that may verify a token with this header: those of its `kid`, without `kid` those whose algorithm fits.
+    /// The `kid` of a token, if it tells anything: in a set in which no key has one, it is only a hint (RFC 7515 §4.1.4).
+    pub(super) fn telling_kid<'h>(&self, header: &'h JoseHeader) -> Option<&'h str> {
+        header.kid().filter(|_| self.index.has_kids || self.keys().is_empty())
+    }
+
+    /// The keys that may verify a token with this header: those of its `kid`; without `kid`, and where no key has one,
+    /// those whose algorithm fits.
     pub fn find(self: &Arc<Self>, header: &JoseHeader) -> Result<Candidates, NotFound> {
         let fits = |position: &usize| self.key(*position).is_some_and(|key| key.algorithms().contains(header.alg()));
         let mut positions = [None; MAX_CANDIDATES];
-        match header.kid() {
+        let kid = self.telling_kid(header);
+        match kid {
             Some(kid) => {
                 let of_kid = self.index.by_kid.get(kid).ok_or(NotFound::NoSuchKey)?;
                 fill(&mut positions, of_kid.iter().copied().filter(fits));
@@ -61,8 +70,8 @@ impl KeySet {
             None => fill(&mut positions, (0..self.keys().len()).filter(fits)),
         }
         let [first, ..] = positions;
-        match (first, header.kid()) {
-            (Some(_), _) => Ok(Candidates { set: Arc::clone(self), positions }),
+        match (first, kid) {
+            (Some(_), kid) => Ok(Candidates { set: Arc::clone(self), positions, are_named: kid.is_some() }),
             (None, Some(kid)) => Err(NotFound::OtherAlgorithm(self.algorithms_of(kid))),
             (None, None) => Err(NotFound::NoSuchKey),
         }
@@ -83,7 +92,7 @@ impl KeySet {
 
     /// Generation 0: never any keys, or none any more.
     pub(super) fn none() -> Self {
-        let index = Index { keys: Vec::new(), by_kid: HashMap::new(), unusable: Vec::new() };
+        let index = Index { keys: Vec::new(), by_kid: HashMap::new(), unusable: Vec::new(), has_kids: false };
         Self { index: Arc::new(index), generation: 0, fetch: 0, fetched_at: Instant::now(), restored: false }
     }
 
@@ -96,7 +105,8 @@ impl KeySet {
                 by_kid.entry(kid.into()).or_default().push(position);
             }
         }
-        let index = Arc::new(Index { keys, by_kid, unusable });
+        let has_kids = !by_kid.is_empty() || unusable.iter().any(|key| key.kid.is_some());
+        let index = Arc::new(Index { keys, by_kid, unusable, has_kids });
         let mut next = Self { index, generation: self.generation, fetch: self.fetch + 1, fetched_at, restored: false };
         if !next.has_the_keys_of(self) {
             next.generation += 1;
@@ -118,6 +128,12 @@ impl KeySet {
     /// The keys that are here and not there.
     pub(super) fn without(&self, other: &Self) -> impl Iterator<Item = &VerificationKey> {
         self.keys().iter().filter(|key| !other.contains(&KeyIdentity::of(key)))
+    }
+
+    /// How many keys are for this algorithm, and how many of them are tried for a token without `kid`.
+    pub(super) fn fitting(&self, algorithm: Algorithm) -> (usize, usize) {
+        let count = self.keys().iter().filter(|key| key.algorithms().contains(algorithm)).count();
+        (count, count.min(MAX_CANDIDATES))
     }
 
     fn has_the_keys_of(&self, other: &Self) -> bool {
@@ -154,11 +170,13 @@ fn fill(slots: &mut [Option<usize>], positions: impl Iterator<Item = usize>) {
     slots.iter_mut().zip(positions).for_each(|(slot, position)| *slot = Some(position));
 }
 
-/// The keys that may verify one token, at least one, at most four; to be tried in order.
+/// The keys that may verify one token, at least one, at most eight; to be tried in order.
 #[derive(Clone, Debug)]
 pub struct Candidates {
     set: Arc<KeySet>,
     positions: [Option<usize>; MAX_CANDIDATES],
+    /// Whether the token's `kid` named them.
+    are_named: bool,
 }
 
 impl Candidates {
@@ -170,6 +188,11 @@ impl Candidates {
     /// The generation of the set that they are from.
     pub fn generation(&self) -> u64 {
         self.set.generation
+    }
+
+    /// Whether the token named them by its `kid`; if not, they are those whose algorithm fits.
+    pub fn are_named(&self) -> bool {
+        self.are_named
     }
 
     pub(super) fn set(&self) -> &KeySet {

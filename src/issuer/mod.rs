@@ -19,6 +19,7 @@ mod tests;
 mod unexpected;
 mod unknown_kids;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -35,8 +36,11 @@ pub use refresher::{InvalidSettings, Refresher};
 pub use status::{Failure, KeyStatus, Report, Status};
 
 use crate::denial::{Denial, Text};
-use crate::jose::{AlgorithmSet, JoseHeader};
+use crate::jose::{AlgorithmSet, JoseHeader, VerificationKey};
 use unknown_kids::{AbsentKids, Asked, KidHash, KidHasher};
+
+/// How many of the known `kid`s the refusal of an unknown one names.
+const SHOWN_KIDS: usize = 8;
 
 /// What one issuer is set to.
 #[derive(Clone, Debug)]
@@ -128,6 +132,8 @@ pub struct Issuer {
     hasher: KidHasher,
     waiting_room: Semaphore,
     report: ArcSwap<Report>,
+    /// Whether a token was seen that is valid for longer than anyone can mean.
+    far_expiration: AtomicBool,
 }
 
 /// How far the writer is. Attempts are counted from 1; the count is raised before an attempt begins, and lowered never.
@@ -159,6 +165,7 @@ impl Issuer {
             hasher: KidHasher::default(),
             waiting_room: Semaphore::new(settings.waiting_room.min(Semaphore::MAX_PERMITS)),
             report: ArcSwap::default(),
+            far_expiration: AtomicBool::new(false),
             settings,
         }
     }
@@ -171,6 +178,11 @@ impl Issuer {
     /// Seconds by which its clock is ahead of ours; negative: behind. As last seen, exact to about a second.
     pub fn clock_skew(&self) -> Option<f64> {
         self.report.load().clock_skew
+    }
+
+    /// Whether this is the first time that it is asked, over all workers: what is worth one warning for each issuer.
+    pub fn is_first_far_expiration(&self) -> bool {
+        !self.far_expiration.swap(true, Ordering::Relaxed)
     }
 
     /// The keys now: `None` when there never were any, or the issuer has not confirmed them for too long.
@@ -197,10 +209,10 @@ impl Issuer {
         }
     }
 
-    /// The keys of a newer set for a token without `kid` that none of the candidates verified. A token with `kid` gets
-    /// none: a known key whose signature does not verify is no reason to fetch.
+    /// The keys of a newer set for a token that none of the candidates verified, if its `kid` did not name them. If it
+    /// did, there are none: a known key whose signature does not verify is no reason to fetch.
     pub async fn key_after_miss(&self, header: &JoseHeader, seen: &Candidates) -> Result<Candidates, Denial> {
-        if let Some(kid) = header.kid() {
+        if let Some(kid) = seen.set().telling_kid(header) {
             return Err(Denial::InvalidSignature(named(kid).into()));
         }
         let newer = |set: &Arc<KeySet>| {
@@ -227,10 +239,7 @@ impl Issuer {
     /// How it stands.
     pub fn status(&self) -> Status {
         let (set, progress) = (self.snapshot.load(), self.progress.borrow().clone());
-        let key = |key: &crate::jose::VerificationKey| KeyStatus {
-            kid: key.kid().map(str::to_owned),
-            algorithms: key.algorithms(),
-        };
+        let key = |key: &VerificationKey| KeyStatus { kid: key.kid().map(str::to_owned), algorithms: key.algorithms() };
         Status {
             identifier: self.settings.identifier.clone(),
             keys: set.keys().iter().map(key).collect(),
@@ -268,9 +277,10 @@ impl Issuer {
         set: &KeySet,
         found: impl Fn(&Arc<KeySet>) -> Option<Candidates>,
     ) -> Result<Candidates, Denial> {
-        let kid = header.kid().map(|kid| self.hasher.hash(kid));
+        // Where no key has a `kid`, a forged token's must not keep out the next key for tokens with the same one.
+        let kid = set.telling_kid(header).map(|kid| self.hasher.hash(kid));
         if kid.is_some_and(|kid| lock(&self.absent).contains(set.fetch(), kid, Instant::now())) {
-            return Err(unknown_key(header, set));
+            return Err(self.unknown_key(header, set));
         }
         let _place = self.place()?;
         let mut progress = self.progress.subscribe();
@@ -309,7 +319,35 @@ impl Issuer {
         if let Some(kid) = kid {
             lock(&self.absent).remember(newest.fetch(), kid, Instant::now());
         }
-        unknown_key(header, newest)
+        self.unknown_key(header, newest)
+    }
+
+    /// What was looked for, where, and what there is. Each part is bounded: most of it is what others wrote.
+    fn unknown_key(&self, header: &JoseHeader, set: &KeySet) -> Denial {
+        let Some(kid) = set.telling_kid(header) else {
+            let (fitting, tried) = set.fitting(header.alg());
+            let why = if header.kid().is_some() { "no key of the set has a kid" } else { "no kid" };
+            let counted = format!("{why}; {tried} of {fitting} keys for {} were tried", header.alg());
+            return Denial::UnknownKey(format!("{counted}; {}", self.source()).into());
+        };
+        if let Some(key) = set.unusable().iter().find(|key| key.kid.as_deref() == Some(kid)) {
+            return Denial::UnknownKey(format!("{} is unusable: {}; {}", named(kid), key.reason, self.source()).into());
+        }
+        let kids: Vec<_> = set.keys().iter().filter_map(VerificationKey::kid).collect();
+        let mut known: Vec<_> = kids.iter().take(SHOWN_KIDS).map(|kid| cut(kid, 48).to_owned()).collect();
+        if kids.len() > SHOWN_KIDS {
+            known.push(format!("{} more", kids.len() - SHOWN_KIDS));
+        }
+        Denial::UnknownKey(format!("{}; {} has {}", named(kid), self.source(), known.join(", ")).into())
+    }
+
+    /// Whose keys they are, and where they come from.
+    fn source(&self) -> String {
+        let issuer = cut(self.identifier(), 128);
+        match &self.report.load().jwks_uri {
+            Some(uri) => format!("{issuer} at {}", cut(uri, 192)),
+            None => issuer.to_owned(),
+        }
     }
 
     fn place(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Denial> {
@@ -333,15 +371,6 @@ impl std::fmt::Debug for Issuer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Issuer").field("identifier", &self.identifier()).finish_non_exhaustive()
     }
-}
-
-fn unknown_key(header: &JoseHeader, set: &KeySet) -> Denial {
-    let Some(kid) = header.kid() else {
-        return Denial::UnknownKey(format!("no kid, and no key for {} verifies it", header.alg()).into());
-    };
-    let unusable = set.unusable().iter().find(|key| key.kid.as_deref() == Some(kid));
-    let reason = unusable.map(|key| format!(" is unusable: {}", key.reason)).unwrap_or_default();
-    Denial::UnknownKey(format!("{}{reason}", named(kid)).into())
 }
 
 /// A `kid` for a detail.

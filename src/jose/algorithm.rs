@@ -90,6 +90,15 @@ impl FromStr for Algorithm {
     }
 }
 
+/// Why an algorithm that others accept is not accepted here; `None` where the name is just not known. In any case: the
+/// wrong one is refused anyway, and the reason is the same.
+pub fn refused_on_purpose(name: &str) -> Option<&'static str> {
+    if ["HS256", "HS384", "HS512"].iter().any(|hmac| hmac.eq_ignore_ascii_case(name)) {
+        return Some("it is refused on purpose: who can check an HMAC can forge one; use a public key, such as ES256");
+    }
+    name.eq_ignore_ascii_case("none").then_some("it is refused on purpose: what is not signed proves nothing")
+}
+
 /// A set of algorithms.
 #[derive(Clone, Copy, Default, Eq, PartialEq)]
 pub struct AlgorithmSet(u16);

@@ -1,9 +1,12 @@
 //! The claims of a token whose signature was verified.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
+use serde_json::value::RawValue;
+
 use super::jws::{CompactJws, TokenType};
-use super::strict_json::{self, Members, Value};
+use super::strict_json::{Members, Value};
 
 /// A signed JWT claims set (RFC 7519 §4), exactly as it was signed. Only [`super::VerificationKey::verify`] makes one.
 #[derive(Clone)]
@@ -35,17 +38,17 @@ impl<'j> ClaimsSet<'j> {
         self.0.registered().issuer.as_ref().map(String::as_str)
     }
 
-    /// `exp` in seconds since the epoch; finite, of any size and sign.
+    /// `exp` in seconds since the epoch; finite, of any size and sign. An integer within 64 bits stays below 2^63.
     pub fn expiration(&self) -> Claim<f64> {
         self.0.registered().expiration
     }
 
-    /// `nbf` in seconds since the epoch; finite, of any size and sign.
+    /// `nbf` in seconds since the epoch; finite, of any size and sign. An integer within 64 bits stays below 2^63.
     pub fn not_before(&self) -> Claim<f64> {
         self.0.registered().not_before
     }
 
-    /// `iat` in seconds since the epoch; finite, of any size and sign.
+    /// `iat` in seconds since the epoch; finite, of any size and sign. An integer within 64 bits stays below 2^63.
     pub fn issued_at(&self) -> Claim<f64> {
         self.0.registered().issued_at
     }
@@ -60,14 +63,14 @@ impl<'j> ClaimsSet<'j> {
         self.0.registered().token_hash
     }
 
-    /// Whether the claim is there and not `null`. Reads the whole set: for names that only the settings know.
-    pub fn has_member(&self, name: &str) -> bool {
-        let is_it = |(found, value): &(_, _)| found == name && !matches!(value, Value::Null);
-        strict_json::read_object(self.0.payload_text()).is_ok_and(|members| members.iter().any(is_it))
+    /// Whether it is a security event token (RFC 8417 §2.2), such as a logout token (`OpenID` Connect Back-Channel
+    /// Logout 1.0 §2.4), which tells of something that happened and permits nothing.
+    pub fn is_security_event(&self) -> bool {
+        self.0.registered().security_event
     }
 
-    /// The whole set, parsed anew.
-    pub fn to_object(&self) -> serde_json::Map<String, serde_json::Value> {
+    /// The members of the set, each value in the text that was signed: a double would change the digits of a number.
+    pub fn members(&self) -> BTreeMap<String, &'j RawValue> {
         // It was read before by the same parser under stricter rules.
         serde_json::from_str(self.0.payload_text()).unwrap_or_default()
     }
@@ -130,6 +133,7 @@ pub(super) struct RegisteredClaims {
     issued_at: Claim<f64>,
     audience: Claim<Vec<String>>,
     token_hash: bool,
+    security_event: bool,
 }
 
 impl From<Members<'_>> for RegisteredClaims {
@@ -142,6 +146,7 @@ impl From<Members<'_>> for RegisteredClaims {
                 "nbf" => claims.not_before = number(&value).into(),
                 "iat" => claims.issued_at = number(&value).into(),
                 "aud" => claims.audience = texts(value).into(),
+                "events" => claims.security_event = matches!(value, Value::Object(_)),
                 "at_hash" | "c_hash" => claims.token_hash = true,
                 _ => {}
             }

@@ -347,8 +347,11 @@ impl Jwk<'_> {
         })
     }
 
+    /// Issuers write `null` for what is absent, and an empty list for no entries.
     fn member(&self, name: &str) -> Option<&Value<'_>> {
-        self.0.iter().find(|(found, _)| found == name).map(|(_, value)| value)
+        let found = self.0.iter().find(|(found, _)| found == name).map(|(_, value)| value);
+        let is_empty = |value: &Value<'_>| matches!(value, Value::Strings(texts) if texts.is_empty());
+        found.filter(|value| !(matches!(value, Value::Null) || is_empty(value) && matches!(name, "oth" | "key_ops")))
     }
 
     fn text(&self, name: &str) -> Result<Option<&str>, String> {

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use base64::engine::{Simd, general_purpose::NO_PAD};
 
-use super::algorithm::Algorithm;
+use super::algorithm::{Algorithm, refused_on_purpose};
 use super::claims_set::RegisteredClaims;
 use super::strict_json::{self, Value};
 use crate::denial::Denial;
@@ -168,7 +168,10 @@ impl JoseHeader {
         }
         let key_id = string("kid", member("kid"))?.map(str::to_owned);
         let name = string("alg", member("alg"))?.ok_or(Denial::MalformedToken("header: no alg".into()))?;
-        let algorithm = name.parse().map_err(|_| Denial::AlgorithmNotAllowed(name.to_owned().into()))?;
+        let algorithm = name.parse().map_err(|_| {
+            let why = refused_on_purpose(name).map(|why| format!(": {why}")).unwrap_or_default();
+            Denial::AlgorithmNotAllowed(format!("{name}{why}").into())
+        })?;
         Ok(Self { algorithm, key_id, token_type })
     }
 }
@@ -185,6 +188,8 @@ fn string<'m>(name: &str, value: Option<&'m Value<'_>>) -> Result<Option<&'m str
 pub enum TokenType {
     /// `JWT` (RFC 7519 §5.1).
     Jwt,
+    /// `JOSE`: a JWS or JWE in the compact serialization (RFC 7515 §4.1.9), which it is; SPIFFE permits it (JWT-SVID §2.3).
+    Jose,
     /// `at+jwt`: an access token by its own statement (RFC 9068 §2.1).
     AccessToken,
 }
@@ -193,6 +198,7 @@ impl TokenType {
     fn from_typ(typ: &str) -> Result<Self, Denial> {
         match typ {
             _ if is_media_type(typ, "jwt") => Ok(Self::Jwt),
+            _ if is_media_type(typ, "jose") => Ok(Self::Jose),
             _ if is_media_type(typ, "at+jwt") => Ok(Self::AccessToken),
             _ => Err(Denial::UnexpectedType(Cow::Owned(typ.to_owned()))),
         }

@@ -14,7 +14,7 @@ mod strict_json;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use algorithm::{Algorithm, AlgorithmSet, UnknownAlgorithm};
+pub use algorithm::{Algorithm, AlgorithmSet, UnknownAlgorithm, refused_on_purpose};
 pub use claims_set::{Claim, ClaimsSet};
 pub use jwk::{JwkSet, MAX_KEYS, MalformedJwkSet, UnusableKey, VerificationKey};
 pub use jws::{CompactJws, JoseHeader, MAX_TOKEN_SIZE, TokenType};

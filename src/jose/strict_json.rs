@@ -20,6 +20,9 @@ const MAX_DEPTH: usize = 32;
 /// Names are compared one by one until an object has more of them than this.
 const FEW: usize = 16;
 
+/// The greatest double below 2^63.
+const BELOW_2_TO_THE_63: f64 = 9_223_372_036_854_774_784.0;
+
 /// Reads text that has to be one JSON object.
 pub(super) fn read_object(json: &str) -> Result<Members<'_>, Flaw> {
     serde_json::from_str::<Object<'_>>(json).map_err(|error| Flaw::Syntax(error.to_string()))?.0
@@ -122,14 +125,17 @@ impl<'de> Visitor<'de> for Reader<'_> {
         Ok(Value::Bool)
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "nothing that is read as a number may reach 2^53")]
+    #[expect(clippy::cast_precision_loss, reason = "beyond 2^53 seconds a token is valid for longer than it matters")]
     fn visit_u64<E>(self, number: u64) -> Result<Value<'de>, E> {
-        Ok(Value::Number(number as f64))
+        let nearest = number as f64;
+        // The nearest double of 2^63 - 1 is 2^63, which is one too many.
+        Ok(Value::Number(if i64::try_from(number).is_ok() { nearest.min(BELOW_2_TO_THE_63) } else { nearest }))
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "nothing that is read as a number may reach 2^53")]
+    #[expect(clippy::cast_precision_loss, reason = "beyond 2^53 seconds a token is valid for longer than it matters")]
     fn visit_i64<E>(self, number: i64) -> Result<Value<'de>, E> {
-        Ok(Value::Number(number as f64))
+        let nearest = number as f64;
+        Ok(Value::Number(if number == i64::MIN { nearest } else { nearest.max(-BELOW_2_TO_THE_63) }))
     }
 
     fn visit_f64<E>(self, number: f64) -> Result<Value<'de>, E> {

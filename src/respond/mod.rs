@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_challenge_cannot_be_broken_out_of() {
-        let denial = Denial::WrongAudience("a\", error=\"none\\\u{e9}\r\nX: y".into());
+        let denial = Denial::WrongAudience { found: "a\", error=\"none\\\u{e9}\r\nX: y".into(), expected: None };
         let response = answer(&denial);
         let challenge = response.headers()[header::WWW_AUTHENTICATE].to_str().unwrap();
         assert_eq!(

@@ -75,7 +75,7 @@ pub(super) struct Refusal {
     pub(super) epoch: u64,
     /// When it was judged.
     since: NumericDate,
-    /// The token's size, which its details do not exceed.
+    /// What its details take at the most: the token's size, and what is told of our settings.
     size: u64,
 }
 
@@ -140,7 +140,12 @@ impl TokenCache {
     /// Remembers a refusal of a token of so many bytes, unless it may pass.
     pub(super) fn refuse(&self, tag: Tag, size: usize, denial: &Denial, epoch: u64, now: NumericDate) {
         if is_lasting(denial) {
-            let refusal = Refusal { denial: denial.clone(), epoch, since: now, size: size as u64 };
+            let refusal = Refusal {
+                denial: denial.clone(),
+                epoch,
+                since: now,
+                size: size.saturating_add(own_text(denial)) as u64,
+            };
             let mut refused = self.refused.borrow_mut();
             refused.insert(tag, refusal);
             self.counters.refused.set(refused.len() as u64);
@@ -195,10 +200,15 @@ const fn is_lasting(denial: &Denial) -> bool {
             | Denial::MalformedClaim { .. }
             | Denial::Expired { .. }
             | Denial::LifetimeTooLong { .. }
-            | Denial::WrongAudience(_)
+            | Denial::WrongAudience { .. }
             | Denial::ClaimNotForwardable(_)
             | Denial::ClaimsTooLarge { .. }
     )
+}
+
+/// How many bytes of a refusal's details do not come from its token.
+fn own_text(denial: &Denial) -> usize {
+    if let Denial::WrongAudience { expected: Some(text), .. } = denial { text.len() } else { 0 }
 }
 
 /// How many bytes an entry takes.

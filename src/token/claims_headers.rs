@@ -1,9 +1,11 @@
 //! The header values that tell the origin who is calling, encoded once per token.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use http::{HeaderName, HeaderValue};
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::denial::Denial;
 use crate::jose::ClaimsSet;
@@ -55,15 +57,21 @@ impl Settings {
         let whole = whole.map_err(|_| Denial::ClaimNotForwardable("the claims set".into()))?;
         let mut headers = vec![(self.header.clone(), whole)];
         if !self.claim_headers.is_empty() {
-            let object = Value::Object(claims.to_object());
+            let members = claims.members();
             for ClaimHeader { claim, header } in &self.claim_headers {
-                if let Some(value) = find(&object, claim).filter(|value| !value.is_null()) {
-                    headers.push((header.clone(), to_header(claim, value)?));
+                if let Some(value) = find(&members, claim).filter(|value| value.get() != "null") {
+                    let refusal = |why: Cow<_>| Denial::ClaimNotForwardable(self.explained(claim, &why).into());
+                    headers.push((header.clone(), to_header(value).map_err(refusal)?));
                 }
             }
         }
         self.check_size(&headers, claims)?;
         Ok(headers.into())
+    }
+
+    /// Why a claim cannot go out, and which header has it all the same.
+    fn explained(&self, claim: &str, why: &str) -> String {
+        format!("{claim} {why}; {} has it whole", self.header)
     }
 
     fn check_size(&self, headers: &[(HeaderName, HeaderValue)], claims: &ClaimsSet<'_>) -> Result<(), Denial> {
@@ -77,42 +85,53 @@ impl Settings {
 
 /// The claim of this name, or else the one inside the claim of its first part: `https://example.com/roles` has dots
 /// and is no path, `realm_access.roles` is one.
-fn find<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
-    let object = value.as_object()?;
-    if let Some(found) = object.get(path) {
+fn find<'v>(members: &BTreeMap<String, &'v RawValue>, path: &str) -> Option<&'v RawValue> {
+    if let Some(found) = members.get(path) {
         return Some(found);
     }
     let mut dots = path.match_indices('.').map(|(at, _)| path.split_at(at));
-    dots.find_map(|(name, rest)| find(object.get(name)?, rest.get(1..)?))
+    dots.find_map(|(name, rest)| {
+        let inner = serde_json::from_str(members.get(name)?.get()).ok()?;
+        find(&inner, rest.get(1..)?)
+    })
 }
 
-/// A claim as text: strings bare, arrays joined, never mangled.
-fn to_header(claim: &str, value: &Value) -> Result<HeaderValue, Denial> {
-    let refuse = || Denial::ClaimNotForwardable(claim.to_owned().into());
-    let text = match value {
-        Value::Array(items) => {
-            let texts = items.iter().map(|item| {
-                // A comma inside would make two items of one.
-                scalar(item).filter(|text| !text.contains(',') && text.trim() == text).ok_or_else(refuse)
-            });
-            texts.collect::<Result<Vec<_>, _>>()?.join(",")
-        }
-        value => scalar(value).ok_or_else(refuse)?,
+/// A claim as text: strings bare, numbers in the digits that were signed, arrays joined, never mangled; or why not.
+fn to_header(value: &RawValue) -> Result<HeaderValue, Cow<'static, str>> {
+    let text = if value.get().starts_with('[') {
+        let items: Vec<&RawValue> = serde_json::from_str(value.get()).map_err(|_| "cannot be read")?;
+        items.into_iter().map(item).collect::<Result<Vec<_>, _>>()?.join(",")
+    } else {
+        scalar(value)?.into_owned()
     };
-    let is_visible = text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
-    // White space at the ends would be lost on the way.
-    if !is_visible || text.trim() != text {
-        return Err(refuse());
+    if let Some(character) = text.chars().find(|character| !matches!(character, ' '..='~')) {
+        return Err(format!("has the character U+{:04X}", u32::from(character)).into());
     }
-    HeaderValue::try_from(text).map_err(|_| refuse())
+    if text.trim() != text {
+        return Err("begins or ends with a space, which would be lost on the way".into());
+    }
+    HeaderValue::try_from(text).map_err(|_| "is no value of a header".into())
 }
 
-fn scalar(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Bool(truth) => Some(truth.to_string()),
-        Value::Null | Value::Array(_) | Value::Object(_) => None,
+fn item(value: &RawValue) -> Result<Cow<'_, str>, Cow<'static, str>> {
+    let text = scalar(value)?;
+    if text.contains(',') {
+        return Err("has a comma in an item of its list, which would make two items of it".into());
+    }
+    if text.trim() != text {
+        return Err("has an item that begins or ends with white space".into());
+    }
+    Ok(text)
+}
+
+fn scalar(value: &RawValue) -> Result<Cow<'_, str>, Cow<'static, str>> {
+    let text = value.get();
+    match text.as_bytes().first() {
+        Some(b'"') => serde_json::from_str(text).map(Cow::Owned).map_err(|_| "cannot be read".into()),
+        Some(b'{') => Err("is an object".into()),
+        Some(b'[') => Err("has a list within a list".into()),
+        Some(b'n') => Err("has a null in a list".into()),
+        _ => Ok(Cow::Borrowed(text)),
     }
 }
 
@@ -138,8 +157,7 @@ fn to_ascii(json: &[u8]) -> String {
 
 /// The largest claims with their sizes in bytes, for the log.
 fn largest(claims: &ClaimsSet<'_>) -> String {
-    let mut sizes: Vec<_> =
-        claims.to_object().into_iter().map(|(name, value)| (value.to_string().len(), name)).collect();
+    let mut sizes: Vec<_> = claims.members().into_iter().map(|(name, value)| (value.get().len(), name)).collect();
     sizes.sort_by(|one, other| other.cmp(one));
     let named: Vec<_> = sizes.into_iter().take(LARGEST).map(|(size, name)| format!("{name} {size}")).collect();
     named.join(", ")
@@ -147,7 +165,7 @@ fn largest(claims: &ClaimsSet<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::jose::tests::claims_set;
@@ -170,10 +188,13 @@ mod tests {
 
     #[test]
     fn a_claim_is_found_by_its_name_first_and_by_its_path_then() {
+        let raw = |value: &Value| RawValue::from_string(value.to_string()).unwrap();
         let claims = json!({
             "sub": "u", "a.b": 1, "a": {"b": 2, "c": {"d": 3}}, "https://example.com/roles": ["x"],
             "https://example.com/app": {"id": 4},
         });
+        let claims = claims.to_string();
+        let claims = serde_json::from_str(&claims).unwrap();
         let cases = [
             ("sub", json!("u")),
             ("a.b", json!(1)),
@@ -182,10 +203,10 @@ mod tests {
             ("https://example.com/app.id", json!(4)),
         ];
         for (path, expected) in cases {
-            assert_eq!(find(&claims, path), Some(&expected), "{path}");
+            assert_eq!(find(&claims, path).map(RawValue::get), Some(raw(&expected).get()), "{path}");
         }
         for path in ["none", "a.none", "sub.a", "a.", ".a", ""] {
-            assert_eq!(find(&claims, path), None, "{path}");
+            assert!(find(&claims, path).is_none(), "{path}");
         }
     }
 
@@ -209,7 +230,7 @@ mod tests {
             (json!({"a": 1}), None),
         ];
         for (value, expected) in cases {
-            let header = to_header("c", &value).ok();
+            let header = to_header(&RawValue::from_string(value.to_string()).unwrap()).ok();
             assert_eq!(header.as_ref().map(|header| header.to_str().unwrap()), expected, "{value}");
         }
     }

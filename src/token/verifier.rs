@@ -6,6 +6,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
@@ -17,6 +18,11 @@ use crate::clock::NumericDate;
 use crate::denial::Denial;
 use crate::issuer::{Candidates, Issuer, Issuers, KeyIdentity};
 use crate::jose::{ClaimsSet, CompactJws};
+
+/// An expiry that is farther ahead is warned of: ten years.
+const FAR: Duration = Duration::from_hours(10 * 8766);
+/// No expiry in seconds is later, the year 5138, and none in milliseconds is earlier, the year 1973.
+const IN_MILLISECONDS: f64 = 1e11;
 
 /// Verifies the tokens of one worker.
 #[derive(Debug)]
@@ -113,6 +119,7 @@ impl Verifier {
         let signed = verify_signature(issuer, &jws).await?;
         let checked = self.expectations.check(&signed.claims, issuer.identifier(), now);
         let validity = checked.map_err(|denial| self.explained(denial, issuer))?;
+        warn_of_far_expiration(issuer, validity.expiration, now);
         Ok(AccessToken(Rc::new(Verified {
             headers: self.headers.encode(&signed.claims)?,
             validity,
@@ -155,6 +162,18 @@ async fn let_others_go_first() {
     .await;
 }
 
+/// Such a token is as good as one for ever. Said once for each issuer, as its next tokens will be alike.
+fn warn_of_far_expiration(issuer: &Issuer, expiration: NumericDate, now: NumericDate) {
+    if expiration > now.plus(FAR) && issuer.is_first_far_expiration() {
+        let guess = if expiration.as_seconds() > IN_MILLISECONDS { ", as if it was in milliseconds" } else { "" };
+        tracing::warn!(
+            issuer = issuer.identifier(),
+            exp = expiration.as_seconds(),
+            "a token's exp is over ten years ahead{guess}; --max-token-lifetime refuses such tokens"
+        );
+    }
+}
+
 /// Claims with the key that signed them.
 struct Signed<'j> {
     claims: ClaimsSet<'j>,
@@ -162,11 +181,11 @@ struct Signed<'j> {
     generation: u64,
 }
 
-/// Tries the keys that fit. A known `kid` has one answer; without one, a miss may mean that our keys are old.
+/// Tries the keys that fit. A known `kid` has one answer; where none names a key, a miss may mean that our keys are old.
 async fn verify_signature<'j>(issuer: &Issuer, jws: &'j CompactJws<'_>) -> Result<Signed<'j>, Denial> {
     let candidates = issuer.key(jws.header()).await?;
     match verify_with(&candidates, jws) {
-        Err(Denial::InvalidSignature(_)) if jws.header().kid().is_none() => {
+        Err(Denial::InvalidSignature(_)) if !candidates.are_named() => {
             verify_with(&issuer.key_after_miss(jws.header(), &candidates).await?, jws)
         }
         verified => verified,

@@ -35,6 +35,25 @@ const CASES: &[Case] = &[
     ("a space behind", "RFC 9110 §5.5", r#""alice ""#, None),
     ("a whole number", "RFC 8259 §6", "42", Some("42")),
     ("a fraction", "RFC 8259 §6", "1.5", Some("1.5")),
+    ("a number beyond a double's digits", "RFC 8259 §6", "123456789012345678901234", Some("123456789012345678901234")),
+    ("its neighbour", "RFC 8259 §6", "123456789012345678901235", Some("123456789012345678901235")),
+    ("2^64", "RFC 8259 §6", "18446744073709551616", Some("18446744073709551616")),
+    ("a fraction with a zero behind", "RFC 8259 §6", "1.50", Some("1.50")),
+    ("a fraction that a double rounds", "RFC 8259 §6", "9007199254740993.0", Some("9007199254740993.0")),
+    ("an exponent", "RFC 8259 §6", "1e2", Some("1e2")),
+    ("an exponent in capitals, with a sign", "RFC 8259 §6", "1E+2", Some("1E+2")),
+    ("minus zero", "RFC 8259 §6", "-0", Some("-0")),
+    ("an exponent that a double takes for zero", "RFC 8259 §6", "1e-400", Some("1e-400")),
+    ("an exponent beyond a double in a list", "CVE-2025-11230", "[1e308]", Some("1e308")),
+    (
+        "numbers in a list, with white space",
+        "RFC 8259 §6",
+        "[ 12345678901234567890123 ,\t1.0, -0.0 ]",
+        Some("12345678901234567890123,1.0,-0.0"),
+    ),
+    ("text with an escape", "RFC 8259 §7", r#""\u0061lice""#, Some("alice")),
+    ("text with an escape in a list", "RFC 8259 §7", r#"["\u002c"]"#, None),
+    ("an object in a list", "design §6", r#"[{"a":1}]"#, None),
     ("true", "RFC 8259 §3", "true", Some("true")),
     ("null is no claim", "RFC 8259 §3", "null", Some("-")),
     ("a list", "design §6", r#"["a","b",3]"#, Some("a,b,3")),
@@ -75,6 +94,37 @@ async fn a_claim_stands_in_a_field_as_it_is_or_is_refused() {
         assert_eq!(received.header("x-admin"), None, "{name} ({source})");
     }
     assert_eq!(house.origin.begun(), passing, "what is refused does not reach the origin");
+}
+
+/// The claim's path, the claim `c` as raw JSON, and the field's value at the origin; `None`: no such claim.
+const NESTED: &[(&str, &str, Option<&str>)] = &[
+    ("c.id", r#"{"id":12345678901234567890123}"#, Some("12345678901234567890123")),
+    ("c.id", r#"{"id" : 1E2 }"#, Some("1E2")),
+    ("c.a.id", r#"{"a":{"id":[1e2,-0]}}"#, Some("1e2,-0")),
+    ("c.\u{69}d", r#"{"\u0069d":100.0}"#, Some("100.0")),
+    ("c.a.id", r#"{"a":[{"id":1}]}"#, None),
+    ("c.id", "12345678901234567890123", None),
+];
+
+#[tokio::test]
+async fn a_number_reaches_the_origin_in_the_digits_that_were_signed_however_deep_it_is() {
+    for (path, claim, expected) in NESTED {
+        let house = House::start(&["--claim-header", &format!("{path}=X-C")]).await;
+        assert_eq!(house.verdict(&token_with(&house, claim)).await, "passed", "{path} in {claim}");
+        assert_eq!(house.origin.last().header("x-c"), *expected, "{path} in {claim}");
+    }
+}
+
+#[tokio::test]
+async fn the_subject_as_a_number_is_told_in_its_digits() {
+    let house = House::start(&["--claim-header", "sub=X-User"]).await;
+    let usual = house.issuer.token().without("sub");
+    for digits in ["10000000000000000000001", "10000000000000000000002"] {
+        let claims = format!("{},\"sub\":{digits}}}", usual.payload().strip_suffix('}').unwrap());
+        let token = compact(usual.jose_header(), claims, |input| usual.key.sign(input));
+        assert_eq!(house.verdict(&token).await, "passed");
+        assert_eq!(house.origin.last().header("x-user"), Some(digits));
+    }
 }
 
 #[tokio::test]

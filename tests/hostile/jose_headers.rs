@@ -111,6 +111,10 @@ const EXTENSIONS: &[Case] = &[
 const TYP: &[Case] = &[
     ("typ application/JWT", "RFC 7515 §4.1.9", r#"{"alg":"ES256","kid":"key-0","typ":"application/JWT"}"#, "passed"),
     ("typ AT+JWT", "RFC 9068 §2.1", r#"{"alg":"ES256","kid":"key-0","typ":"AT+JWT"}"#, "passed"),
+    ("typ JOSE", "RFC 7515 §4.1.9", r#"{"alg":"ES256","kid":"key-0","typ":"JOSE"}"#, "passed"),
+    ("typ jose", "RFC 7515 §4.1.9", r#"{"alg":"ES256","kid":"key-0","typ":"jose"}"#, "passed"),
+    ("typ application/Jose", "RFC 7515 §4.1.9", r#"{"alg":"ES256","kid":"key-0","typ":"application/Jose"}"#, "passed"),
+    ("typ JOSE with a space", "RFC 8725 §3.11", r#"{"alg":"ES256","kid":"key-0","typ":"JOSE "}"#, "unexpected_type"),
     ("typ JWE", "RFC 8725 §3.11", r#"{"alg":"ES256","kid":"key-0","typ":"JWE"}"#, "unexpected_type"),
     ("typ JOSE+JSON", "RFC 7515 §4.1.9", r#"{"alg":"ES256","kid":"key-0","typ":"JOSE+JSON"}"#, "unexpected_type"),
     ("typ is empty", "RFC 8725 §3.11", r#"{"alg":"ES256","kid":"key-0","typ":""}"#, "unexpected_type"),

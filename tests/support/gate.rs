@@ -107,6 +107,16 @@ impl Gate {
         self.health.is_none()
     }
 
+    /// The first line of the access log that has this text, when it is there.
+    pub(crate) async fn logged(&self, text: &str) -> String {
+        let find = || {
+            let log = String::from_utf8(self.access_log.0.lock().unwrap().clone()).unwrap();
+            log.lines().find(|line| line.contains(text)).map(str::to_owned)
+        };
+        eventually(&format!("{text} in the access log"), async || find().is_some()).await;
+        find().unwrap()
+    }
+
     /// Waits until `/readyz` says so.
     pub(crate) async fn is_ready(&self) {
         let admin = self.admin_addr();
