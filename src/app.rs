@@ -38,7 +38,7 @@ pub enum StartError {
     #[error("--issuer: {0}")]
     Issuer(#[from] InvalidSettings),
     /// A port cannot be had.
-    #[error("--{flag} {address}: {source}")]
+    #[error("--{flag} {address}: {source}{}", remedy(source, flag))]
     Bind {
         /// Which listener.
         flag: &'static str,
@@ -47,6 +47,22 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+}
+
+/// What helps, for the errors that users make.
+fn remedy(error: &io::Error, flag: &str) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "; another process listens there (`ss -ltnp` shows which): stop it, or choose another port with --{flag}"
+        ),
+        io::ErrorKind::PermissionDenied => {
+            format!("; ports below 1024 need the capability NET_BIND_SERVICE: choose one above with --{flag}")
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            format!("; this machine has no such address: choose one that it has, or all with 0.0.0.0, in --{flag}")
+        }
+        _ => String::new(),
+    }
 }
 
 /// A gate whose ports are bound and which does not serve yet.
@@ -167,9 +183,10 @@ impl App {
             listen = %self.data,
             health_listen = address(self.health.as_ref()),
             admin_listen = address(self.admin.as_ref()),
-            settings = %self.config.summary(),
+            settings = %self.config.changes(),
             "claimgate serves"
         );
+        tracing::debug!(settings = %self.config.summary(), "all settings");
         for reading in self.config.readings() {
             tracing::info!("{reading}");
         }

@@ -1,7 +1,7 @@
 //! The command line: every flag with its env twin, subcommands; strings only. What they mean is `config`'s to say.
 
 use clap::builder::BoolishValueParser;
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand};
 
 const USAGE: &str = "claimgate --upstream URL --issuer URL [--audience AUD] [OPTIONS]\n       claimgate COMMAND";
 const ENVIRONMENT: &str = "Every flag can be an environment variable: --jwks-url is CLAIMGATE_JWKS_URL. A flag goes \
@@ -163,7 +163,7 @@ pub struct TokenFlags {
     #[arg(long, env = "CLAIMGATE_ALLOWED_ALG", value_name = "ALG")]
     pub allowed_alg: Vec<String>,
     /// Permits an `http://` issuer that is not on loopback
-    #[arg(long, env = "CLAIMGATE_INSECURE_ISSUER", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "CLAIMGATE_INSECURE_ISSUER", value_name = "TRUE|FALSE", action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_parser = BoolishValueParser::new(), hide_default_value = true, hide_possible_values = true)]
     pub insecure_issuer: bool,
     /// CA certificates to trust for the issuer, beside the usual ones (PEM)
     #[arg(long, env = "CLAIMGATE_ISSUER_CA_FILE", value_name = "FILE")]
@@ -203,7 +203,7 @@ pub struct RouteFlags {
     #[arg(long, env = "CLAIMGATE_SKIP_AUTH_ROUTE", value_name = "[METHOD=]PATH")]
     pub skip_auth_route: Vec<String>,
     /// CORS preflights need no token
-    #[arg(long, env = "CLAIMGATE_SKIP_AUTH_PREFLIGHT", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "CLAIMGATE_SKIP_AUTH_PREFLIGHT", value_name = "TRUE|FALSE", action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_parser = BoolishValueParser::new(), hide_default_value = true, hide_possible_values = true)]
     pub skip_auth_preflight: bool,
 }
 
@@ -248,7 +248,7 @@ pub struct ListenFlags {
     #[arg(long, env = "CLAIMGATE_TLS_RELOAD_INTERVAL", value_name = "DURATION")]
     pub tls_reload_interval: Option<String>,
     /// Every connection begins with a PROXY header, v1 or v2, of a --trusted-proxy
-    #[arg(long, env = "CLAIMGATE_PROXY_PROTOCOL", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "CLAIMGATE_PROXY_PROTOCOL", value_name = "TRUE|FALSE", action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_parser = BoolishValueParser::new(), hide_default_value = true, hide_possible_values = true)]
     pub proxy_protocol: bool,
     /// Where the kubelet asks: /livez, /readyz, /startupz [default: off]
     #[arg(long, env = "CLAIMGATE_HEALTH_LISTEN", value_name = "ADDR|OFF")]

@@ -24,6 +24,7 @@ pub mod chunked;
 pub mod cli;
 pub mod clock;
 pub mod command;
+pub mod command_line;
 pub mod config;
 pub mod counter;
 pub mod deadline;

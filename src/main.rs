@@ -7,6 +7,7 @@ use claimgate::app::{App, Ended};
 use claimgate::cli::{Command, Flags};
 use claimgate::clock::Clock;
 use claimgate::command::{demo, healthcheck, inject};
+use claimgate::command_line;
 use claimgate::config::Config;
 use claimgate::telemetry;
 use clap::Parser;
@@ -18,7 +19,11 @@ const TERMINATED: u8 = 143;
 /// The control plane's runtime; the workers have their own.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    match run(&Flags::parse()).await {
+    let flags = match Flags::try_parse_from(command_line::join_negative(std::env::args_os())) {
+        Ok(flags) => flags,
+        Err(error) => return complain(&error),
+    };
+    match run(&flags).await {
         Ok(Ended::Clean) => ExitCode::SUCCESS,
         Ok(Ended::Cut) => ExitCode::from(TERMINATED),
         Ok(Ended::Failed) => ExitCode::FAILURE,
@@ -28,6 +33,16 @@ async fn main() -> ExitCode {
             ExitCode::from(code)
         }
     }
+}
+
+/// Of a flag that is none, or of the help that was asked for.
+fn complain(error: &clap::Error) -> ExitCode {
+    // Where it cannot be printed there is nobody to read it.
+    let _ = error.print();
+    if let Some(hint) = command_line::hint(error) {
+        let _ = std::io::stderr().write_all(hint.as_bytes());
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
 async fn run(flags: &Flags) -> Result<Ended, (String, u8)> {

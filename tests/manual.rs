@@ -30,7 +30,7 @@ fn section<'t>(page: &'t str, heading: &str) -> &'t str {
 fn paragraph<'t>(page: &'t str, flag: &str) -> Option<&'t str> {
     let is_it = |paragraph: &&str| {
         let heading = paragraph.lines().next().unwrap_or_default();
-        heading.split([' ', ',']).any(|word| word == flag)
+        heading.split([' ', ',', '[']).any(|word| word == flag)
     };
     page.split("\n.TP\n").find(is_it)
 }

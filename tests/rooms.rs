@@ -10,7 +10,8 @@ use claimgate::denial::Denial;
 #[rustfmt::skip]
 const ARROWS: [(&str, &[&str]); 28] = [
     ("lib", &[]),
-    ("main", &["cli", "config", "app", "command", "telemetry", "clock"]),
+    ("command_line", &[]),
+    ("main", &["command_line", "cli", "config", "app", "command", "telemetry", "clock"]),
     ("cli", &[]),
     ("config", &["cli", "server", "admin", "peer", "issuer", "token", "policy", "forward", "telemetry", "jose"]),
     ("app", &["config", "server", "admin", "gateway", "forward", "policy", "token", "issuer", "telemetry", "readiness", "clock", "denial", "deadline", "liveness", "peer", "interim", "incoming", "reply"]),

@@ -54,6 +54,27 @@ impl fmt::Display for ConfigErrors {
     }
 }
 
+/// An empty value is mostly a variable that is not set. Where nothing in its place would let more pass, that is said.
+fn empty(place: &Place) -> String {
+    let without = match place {
+        Place::Flag("audience") | Place::Twin("audience") => {
+            "name the service that tokens must be for: without an audience, those for any other service pass too"
+        }
+        Place::Flag("tls-client-ca-file") | Place::Twin("tls-client-ca-file") => {
+            "name the file: without it, clients need no certificate"
+        }
+        Place::Flag("tls-cert-file" | "tls-key-file") | Place::Twin("tls-cert-file" | "tls-key-file") => {
+            "name the file: without it, there is no TLS"
+        }
+        Place::Flag("allowed-alg") | Place::Twin("allowed-alg") => {
+            "name an algorithm: without it, each that is safe is accepted"
+        }
+        Place::Flag("max-body-size") | Place::Twin("max-body-size") => "name a size: without it, there is no limit",
+        _ => "give it a value, or leave it out",
+    };
+    format!("it is empty, perhaps from a variable that is not set; {without}")
+}
+
 /// As it was typed, but on one line of a bearable length.
 fn shown(value: &str) -> String {
     let escaped = |character: char| match character {
@@ -112,6 +133,11 @@ impl<'e> Mistakes<'e> {
         self.add(Place::Flag(flag), None, problem.into());
     }
 
+    /// Notes that a value of a flag is in another's way.
+    pub(super) fn note_value(&self, flag: &'static str, value: &str, problem: String) {
+        self.add(Place::Flag(flag), Some(value), problem);
+    }
+
     /// Notes that a flag is needed.
     pub(super) fn missing(&self, flag: &'static str, what: &str) {
         self.note(flag, format!("it is required (or {}): {what}", twin(flag)));
@@ -162,7 +188,7 @@ impl<'e> Mistakes<'e> {
     ) -> Option<T> {
         let trimmed = value.trim();
         let problem = if trimmed.is_empty() {
-            "it is empty; leave it out instead".to_owned()
+            empty(&place)
         } else {
             match parse(trimmed) {
                 Ok(read) => return Some(read),
@@ -208,9 +234,12 @@ impl<'e> Mistakes<'e> {
         range: RangeInclusive<Duration>,
     ) -> Duration {
         self.or_default(flag, value, default, |value| {
+            let (least, most) = (humantime::format_duration(*range.start()), humantime::format_duration(*range.end()));
+            if value.starts_with('-') {
+                return Err(format!("it cannot be negative; it must be from {least} to {most}"));
+            }
             let duration = humantime::parse_duration(value)
                 .map_err(|_| "it must be a duration with its unit, such as 300ms, 30s or 5m".to_owned())?;
-            let (least, most) = (humantime::format_duration(*range.start()), humantime::format_duration(*range.end()));
             if range.contains(&duration) { Ok(duration) } else { Err(format!("it must be from {least} to {most}")) }
         })
     }

@@ -6,6 +6,7 @@ mod forward;
 pub(crate) mod lists;
 mod mistakes;
 mod origin;
+mod origin_address;
 mod server;
 mod summary;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use self::environment::Environment;
 pub use self::mistakes::ConfigErrors;
 use self::mistakes::Mistakes;
 use crate::cli::{Flags, TokenFlags};
+use crate::forward::Protocol;
 use crate::issuer::{self, BearerTokenFile, CacheDir, Roots};
 use crate::jose::{Algorithm, AlgorithmSet, refused_on_purpose};
 use crate::policy;
@@ -111,6 +113,10 @@ impl Config {
             replaced_roots.as_deref(),
             &mistakes,
         );
+        let (health_listen, admin_listen) =
+            (admin::health_listen(flags, &mistakes), admin::admin_listen(flags, &mistakes));
+        let others = [("health-listen", health_listen), ("admin-listen", admin_listen)];
+        origin_address::check_loop(&forward.upstream, &server.listen, others, &mistakes);
         let config = Self {
             issuers: issuers(flags, replaced_roots, &server, expectations.leeway, &mistakes),
             expectations,
@@ -130,10 +136,10 @@ impl Config {
                 .token
                 .token_cache_size
                 .as_ref()
-                .and_then(|size| mistakes.size("token-cache-size", size, 0..=16 * 1024 * 1024 * KIB))
+                .and_then(|size| mistakes.read("token-cache-size", size, values::token_cache_size))
                 .unwrap_or(16 * 1024 * KIB),
-            health_listen: admin::health_listen(flags, &mistakes),
-            admin_listen: admin::admin_listen(flags, &mistakes),
+            health_listen,
+            admin_listen,
             surprises: environment.warnings(),
             readings,
         };
@@ -153,8 +159,34 @@ impl Config {
         for issuer in self.issuers.iter().filter(is_insecure) {
             warnings.push(format!("--insecure-issuer: keys of {} can be forged on the way", issuer.identifier));
         }
+        warnings.extend(self.warnings_of_origin());
         warnings.extend_from_slice(&self.surprises);
         warnings
+    }
+
+    fn warnings_of_origin(&self) -> impl Iterator<Item = String> {
+        let origin = &self.forward.upstream;
+        let in_the_clear = origin_address::is_in_the_clear(origin).then(|| {
+            format!(
+                "--upstream {origin}: it is not on this machine and without TLS, so that others on the way can read and \
+                 change what is verified here; use https://, or keep it in the same pod"
+            )
+        });
+        let public = self.policy.skip_auth_routes.iter().filter(|route| route.is_everything());
+        let public = public.map(|route| {
+            let which = if route.has_method() { "each of these requests" } else { "every request" };
+            format!("--skip-auth-route {route}: {which} passes without a token; name what is public, such as /docs/*")
+        });
+        let asks_grpc = self.origin_health.checks.iter().any(|check| check.to_string().starts_with("grpc"));
+        let is_deaf = asks_grpc && origin.protocol == Protocol::Http1;
+        let grpc = is_deaf.then(|| {
+            let h2c = origin.to_string().replacen("http://", "h2c://", 1).replacen("unix:", "unix+h2c:", 1);
+            format!("--origin-health-check grpc: gRPC needs HTTP/2, and --upstream {origin} is HTTP/1.1; use {h2c}")
+        });
+        let small = self.forward.max_body_size.filter(|size| *size < KIB);
+        let small =
+            small.map(|size| format!("--max-body-size {size}: {size} bytes are hardly any body; was {size}MiB meant?"));
+        in_the_clear.into_iter().chain(public).chain(grpc).chain(small)
     }
 
     /// How lists were read, where that may surprise.
@@ -162,9 +194,18 @@ impl Config {
         &self.readings
     }
 
-    /// The effective settings, for the first line of the log.
+    /// The effective settings.
     pub fn summary(&self) -> String {
-        summary::of(self)
+        summary::of(self).to_string()
+    }
+
+    /// Those of them that are not as they are by default, for the first line of the log.
+    pub fn changes(&self) -> String {
+        let example = Some("http://127.0.0.1:80".to_owned());
+        let mut flags = Flags::default();
+        (flags.origin.upstream, flags.token.issuer) = (example, vec!["https://issuer.example.com".to_owned()]);
+        let default = Self::resolve_for_elsewhere(&flags).map(|default| summary::of(&default)).unwrap_or_default();
+        summary::of(self).without(&default).to_string()
     }
 }
 

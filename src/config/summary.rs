@@ -1,6 +1,6 @@
 //! The effective settings in one line, each under the name of its flag.
 
-use std::fmt::{Display, Write};
+use std::fmt::{self, Display, Formatter};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,18 +14,21 @@ use crate::telemetry::LogFormat;
 use crate::telemetry::access_log::Mode;
 use crate::token::claims_headers::ClaimsFormat;
 
-/// `key=value` with spaces between.
+/// Names and values, in the order of the help.
 #[derive(Debug, Default)]
-struct Line(String);
+pub(super) struct Line(Vec<(String, String)>);
 
-pub(super) fn of(config: &Config) -> String {
+/// What is said however it is set: without them a line says nothing.
+const ALWAYS: [&str; 3] = ["upstream", "issuer", "audience"];
+
+pub(super) fn of(config: &Config) -> Line {
     let mut line = Line::default();
     origin(config, &mut line);
     tokens(config, &mut line);
     claims(config, &mut line);
     listener(config, &mut line);
     limits(config, &mut line);
-    line.0
+    line
 }
 
 fn origin(config: &Config, line: &mut Line) {
@@ -176,18 +179,31 @@ fn limits(config: &Config, line: &mut Line) {
 }
 
 impl Line {
-    /// Quoted where it could be read as more than one value.
     fn tell(&mut self, name: &str, value: impl Display) {
-        let value = value.to_string();
-        let is_plain = value.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"');
-        let gap = if self.0.is_empty() { "" } else { " " };
-        // Writing into memory does not fail.
-        let _ = if is_plain { write!(self.0, "{gap}{name}={value}") } else { write!(self.0, "{gap}{name}={value:?}") };
+        self.0.push((name.to_owned(), value.to_string()));
+    }
+
+    /// Without what the other line has, too.
+    pub(super) fn without(self, other: &Self) -> Self {
+        let is_told = |setting: &(String, String)| ALWAYS.contains(&&*setting.0) || !other.0.contains(setting);
+        Self(self.0.into_iter().filter(is_told).collect())
     }
 
     /// `1h 30m` as `1h30m`.
     fn time(&mut self, name: &str, duration: Duration) {
         self.tell(name, humantime::format_duration(duration).to_string().replace(' ', ""));
+    }
+}
+
+/// `key=value` with spaces between; quoted where it could be read as more than one value.
+impl Display for Line {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for (index, (name, value)) in self.0.iter().enumerate() {
+            let is_plain = value.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"');
+            let gap = if index == 0 { "" } else { " " };
+            if is_plain { write!(f, "{gap}{name}={value}")? } else { write!(f, "{gap}{name}={value:?}")? }
+        }
+        Ok(())
     }
 }
 

@@ -58,7 +58,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ("--issuer", "https://issuer.example.com/\u{e9}", "in ASCII"),
     ("--jwks-url", "keys.json", "such as https://"),
     ("--jwks-url", "http://issuer.example.com/keys", "--insecure-issuer"),
-    ("--audience", " ", "leave it out"),
+    ("--audience", " ", "name the service"),
     ("--leeway", "6m", "from 0s to 5m"),
     ("--leeway", "30", "such as 300ms, 30s or 5m"),
     ("--jwks-cache-dir", "/nonexistent", "has to be there"),
@@ -363,7 +363,7 @@ fn what_the_environment_holds_is_warned_of_without_its_values() {
 
 #[test]
 fn switches_in_variables_are_read_as_people_write_them() {
-    let switch = |argument: &clap::Arg| matches!(argument.get_action(), clap::ArgAction::SetTrue);
+    let switch = |argument: &clap::Arg| argument.is_require_equals_set();
     let command = Flags::command();
     let switches: Vec<_> = command.get_arguments().filter(|argument| switch(argument)).collect();
     assert_eq!(switches.len(), 3);

@@ -4,6 +4,7 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
+use bytesize::ByteSize;
 use http::HeaderName;
 use ipnet::IpNet;
 use rustls::pki_types::CertificateDer;
@@ -206,6 +207,24 @@ pub(super) fn log_filter(text: &str) -> Result<String, String> {
         Err("it must be error, warn, info, debug or trace, or such as info,claimgate=debug".to_owned())
     }
 }
+
+/// The least that is a cache at all: a token takes about 1 KiB.
+const MIN_TOKEN_CACHE: u64 = 4 * 1024;
+const MAX_TOKEN_CACHE: u64 = 16 * 1024 * 1024 * 1024;
+
+/// A size, or 0. A bare number is of bytes, where many mean MiB.
+pub(super) fn token_cache_size(text: &str) -> Result<u64, String> {
+    let size: ByteSize =
+        text.parse().map_err(|_| "it must be a size with its unit, such as 16MiB, or 0 for none".to_owned())?;
+    match size.as_u64() {
+        size @ (0 | MIN_TOKEN_CACHE..=MAX_TOKEN_CACHE) => Ok(size),
+        size @ ..MIN_TOKEN_CACHE => {
+            Err(format!("{size} bytes hold no token; use {size}MiB if that is meant, at least 4KiB, or 0 for none"))
+        }
+        _ => Err("it must be at most 16GiB".to_owned()),
+    }
+}
+
 /// A protocol to be switched to. HTTP itself is spoken from the first byte, or not at all.
 pub(super) fn upgrade(text: &str) -> Result<String, String> {
     let is_tchar = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~/".contains(&byte);

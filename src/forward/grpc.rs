@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::answer::Truncated;
 use super::body::{Limits, ResponseCut};
+use crate::denial::Denial;
 
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -67,6 +68,19 @@ fn timeout(value: &[u8]) -> Option<Duration> {
 /// The limits of a call.
 pub(super) const fn limits(limits: Limits) -> Limits {
     Limits { min_rate: 0, response: limits.idle, ..limits }
+}
+
+/// What a call that failed over HTTP/1.1 is told by: gRPC is HTTP/2 throughout, and its services answer anything else with
+/// frames or not at all.
+pub(super) fn explain(denial: Denial) -> Denial {
+    const HINT: &str = "gRPC needs HTTP/2, and http:// is HTTP/1.1: use h2c:// in --upstream";
+    match denial {
+        Denial::UpstreamProtocol(text) => Denial::UpstreamProtocol(format!("{text}; {HINT}").into()),
+        Denial::UpstreamUnreachable(text) if text.starts_with("it closed") => {
+            Denial::UpstreamUnreachable(format!("{text}; {HINT}").into())
+        }
+        other => other,
+    }
 }
 
 /// How the end of a call is told whose response has begun. `None` where the origin has reset its stream: its reset goes

@@ -221,7 +221,10 @@ impl Upstream {
             })
             .await
         };
-        let mut reply = answered.map_err(|denial| explain(denial, &exchange, self.limits))?;
+        let mut reply = answered.map_err(|denial| {
+            let is_deaf = inbound.is_grpc && self.pool.has_http1_alone();
+            explain(if is_deaf { grpc::explain(denial) } else { denial }, &exchange, self.limits)
+        })?;
         if asked.as_ref().is_some_and(|asked| asked.is_missed_by(reply.head.status)) {
             return Err(response_head::invalid("it did not switch protocols").into());
         }

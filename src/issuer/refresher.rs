@@ -295,7 +295,13 @@ impl Writer {
         if next.generation() != self.held.generation() {
             let (added, removed) = (kids(&mut next.without(&self.held)), kids(&mut self.held.without(next)));
             let (issuer, keys) = (self.issuer.identifier(), next.keys().len());
-            tracing::info!(issuer, keys, added = cut(&added, 1024), removed = cut(&removed, 1024), "keys changed");
+            let (added, removed) = (cut(&added, 1024), cut(&removed, 1024));
+            // The first keys are no change: nobody has to look into it.
+            if self.held.keys().is_empty() {
+                tracing::info!(issuer, keys, added, "keys fetched");
+            } else {
+                tracing::info!(issuer, keys, added, removed, "keys changed");
+            }
         }
     }
 

@@ -45,6 +45,11 @@ impl Route {
         self.method.is_some()
     }
 
+    /// Whether each path is under it.
+    pub fn is_everything(&self) -> bool {
+        self.is_prefix && self.path.is_empty()
+    }
+
     fn matches_path(&self, path: &str) -> bool {
         if self.is_prefix {
             path.strip_prefix(&*self.path).is_some_and(|rest| rest.starts_with('/'))

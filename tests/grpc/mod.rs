@@ -1,6 +1,7 @@
 //! gRPC calls, as a client sees them on the wire.
 
 mod ends;
+mod http1;
 mod origin;
 mod refusals;
 

@@ -137,6 +137,11 @@ impl Pool {
         self.0.connector.origin.protocol != Protocol::Http2
     }
 
+    /// Whether nothing but HTTP/1.1 is spoken to the origin.
+    pub(super) fn has_http1_alone(&self) -> bool {
+        self.0.connector.origin.protocol == Protocol::Http1
+    }
+
     /// A connection that was used before and can be used again; only with HTTP/1.1 another protocol can be asked for.
     pub(super) fn take(&self, needs_http1: bool) -> Option<Lease> {
         let idle = self.0.take_idle();
