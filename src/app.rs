@@ -155,6 +155,9 @@ impl App {
                 control.spawn(admin::serve(listener, view));
             }
         }
+        for trust in self.config.trusts() {
+            control.spawn(Arc::clone(trust).watch());
+        }
         if let Some(tls) = &self.config.server.tls {
             control.spawn(Arc::clone(tls).watch(self.clock.clone()));
         }

@@ -117,7 +117,7 @@ pub struct OriginFlags {
     /// The service to protect: `http://HOST[:PORT]`, `https://…`, `h2c://…` or unix:PATH
     #[arg(long, env = "CLAIMGATE_UPSTREAM", value_name = "URL")]
     pub upstream: Option<String>,
-    /// CA certificates to trust for an `https://` service, beside the usual ones (PEM)
+    /// CA certificates to trust for an `https://` service, beside the usual ones (PEM); read again when they change
     #[arg(long, env = "CLAIMGATE_UPSTREAM_CA_FILE", value_name = "FILE")]
     pub upstream_ca_file: Option<String>,
     /// The certificate that an `https://` service is shown (PEM)
@@ -165,7 +165,7 @@ pub struct TokenFlags {
     /// Permits an `http://` issuer that is not on loopback
     #[arg(long, env = "CLAIMGATE_INSECURE_ISSUER", value_name = "TRUE|FALSE", action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_parser = BoolishValueParser::new(), hide_default_value = true, hide_possible_values = true)]
     pub insecure_issuer: bool,
-    /// CA certificates to trust for the issuer, beside the usual ones (PEM)
+    /// CA certificates to trust for the issuer, beside the usual ones (PEM); read again when they change
     #[arg(long, env = "CLAIMGATE_ISSUER_CA_FILE", value_name = "FILE")]
     pub issuer_ca_file: Option<String>,
     /// A bearer token for fetching the keys where they are not public, read anew for each fetch

@@ -1,6 +1,7 @@
 //! The gate as others see it: over sockets, and by its exit codes.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says so by panicking")]
 
+mod authorities;
 mod claims;
 mod cli;
 mod clock_skew;

@@ -8,12 +8,12 @@ use claimgate::denial::Denial;
 
 /// Every room with the rooms that it may use. What a room may use is listed in full.
 #[rustfmt::skip]
-const ARROWS: [(&str, &[&str]); 28] = [
+const ARROWS: [(&str, &[&str]); 30] = [
     ("lib", &[]),
     ("command_line", &[]),
     ("main", &["command_line", "cli", "config", "app", "command", "telemetry", "clock"]),
     ("cli", &[]),
-    ("config", &["cli", "server", "admin", "peer", "issuer", "token", "policy", "forward", "telemetry", "jose"]),
+    ("config", &["cli", "server", "admin", "peer", "issuer", "token", "policy", "forward", "telemetry", "jose", "trust"]),
     ("app", &["config", "server", "admin", "gateway", "forward", "policy", "token", "issuer", "telemetry", "readiness", "clock", "denial", "deadline", "liveness", "peer", "interim", "incoming", "reply"]),
     ("command", &["app", "cli", "config", "server", "admin", "jose", "clock", "telemetry"]),
     ("telemetry", &["denial", "clock", "counter"]),
@@ -22,6 +22,7 @@ const ARROWS: [(&str, &[&str]); 28] = [
     ("counter", &[]),
     ("readiness", &[]),
     ("peer", &[]),
+    ("trust", &[]),
     ("deadline", &[]),
     ("liveness", &["deadline"]),
     ("turn", &[]),
@@ -30,14 +31,14 @@ const ARROWS: [(&str, &[&str]); 28] = [
     ("chunked", &[]),
     ("reply", &[]),
     ("jose", &["denial"]),
-    ("issuer", &["jose", "denial", "readiness", "clock"]),
+    ("issuer", &["jose", "denial", "readiness", "clock", "trust"]),
     ("token", &["jose", "issuer", "clock", "denial", "counter"]),
     ("policy", &["token", "denial", "clock"]),
-    ("forward", &["policy", "denial", "clock", "deadline", "liveness", "turn", "counter", "peer", "interim", "incoming", "chunked", "reply"]),
+    ("forward", &["policy", "denial", "clock", "deadline", "liveness", "turn", "counter", "peer", "interim", "incoming", "chunked", "reply", "trust"]),
     ("respond", &["denial"]),
     ("gateway", &["token", "policy", "forward", "respond", "telemetry", "denial", "clock", "liveness", "peer", "interim", "incoming", "reply"]),
     ("server", &["denial", "deadline", "liveness", "turn", "counter", "peer", "clock", "interim", "incoming", "chunked", "reply"]),
-    ("admin", &["server", "readiness", "telemetry", "issuer", "denial", "clock"]),
+    ("admin", &["server", "readiness", "telemetry", "issuer", "denial", "clock", "trust"]),
 ];
 
 const MAX_FILE: usize = 400;

@@ -26,6 +26,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use url::form_urlencoded;
 
+use crate::trust::explain_io;
+
 /// Where it is asked for.
 pub(super) const PATH: &str = "/healthz/origin";
 /// No probe waits longer; most wait 1 s.
@@ -152,7 +154,9 @@ impl OriginHealth {
     /// Whether the origin passes, or why not. Quotes nothing that the origin sent.
     pub(super) async fn run(&self, check: &HealthCheck) -> Result<(), String> {
         let checked = async {
-            let connected = self.connect().await.map_err(|error| format!("no connection to the origin: {error}"));
+            let connected = self.connect().await;
+            let connected = connected
+                .map_err(|error| format!("no connection to the origin: {}", explain_io(&error, "--upstream-ca-file")));
             let (stream, is_http2) = connected?;
             match check {
                 HealthCheck::Tcp => Ok(()),

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use http::HeaderName;
-use rustls::pki_types::CertificateDer;
 
 use super::mistakes::Mistakes;
 use super::{DAY, HOUR, KIB, MILLISECOND, MINUTE, SECOND, origin, values};
@@ -11,13 +10,14 @@ use crate::cli::Flags;
 use crate::forward::{self, ForwardToken, StreamExpiry};
 use crate::peer::TrustedProxies;
 use crate::token::claims_headers;
+use crate::trust::Bundle;
 
 pub(super) fn settings(
     flags: &Flags,
     claims: &claims_headers::Settings,
     trusted_proxies: &TrustedProxies,
     stream_idle_timeout: Duration,
-    replaced_roots: Option<&[CertificateDer<'static>]>,
+    replaced_roots: Option<Bundle>,
     mistakes: &Mistakes<'_>,
 ) -> forward::Settings {
     let (origin, limits) = (&flags.origin, &flags.limits);

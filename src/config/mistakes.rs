@@ -1,5 +1,6 @@
 //! Every mistake of a configuration at once, each with its place and its fix.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -35,6 +36,28 @@ enum Place {
     Variable(&'static str),
 }
 
+impl Place {
+    /// A URL without its user information and without what follows its path, where secrets may stand.
+    fn redacted<'v>(&self, value: &'v str) -> Cow<'v, str> {
+        let (Self::Flag("issuer" | "jwks-url" | "upstream") | Self::Twin("issuer" | "jwks-url" | "upstream")) = self
+        else {
+            return Cow::Borrowed(value);
+        };
+        let (path, query) = match value.find(['?', '#']) {
+            Some(end) => (value.get(..end).unwrap_or_default(), "?…"),
+            None => (value, ""),
+        };
+        match path.split_once("://") {
+            // As far as to the last `@`: a password may have a `/` of its own.
+            Some((scheme, rest)) => match rest.rsplit_once('@') {
+                Some((_, host)) => Cow::Owned(format!("{scheme}://…@{host}{query}")),
+                None => Cow::Owned(format!("{path}{query}")),
+            },
+            None => Cow::Owned(format!("{path}{query}")),
+        }
+    }
+}
+
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for Mistake { place, value, problem } in &self.0 {
@@ -43,7 +66,7 @@ impl fmt::Display for ConfigErrors {
                 Place::Variable(name) => write!(f, "error: {name}")?,
             }
             if let Some(value) = value {
-                write!(f, " '{}'", shown(value))?;
+                write!(f, " '{}'", shown(place.redacted(value).as_ref()))?;
             }
             if let Place::Twin(flag) = place {
                 write!(f, " (from {})", twin(flag))?;

@@ -13,21 +13,20 @@ mod summary;
 mod tests;
 mod values;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io::{IsTerminal, stderr};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
-use rustls::pki_types::CertificateDer;
 
 use self::environment::Environment;
 pub use self::mistakes::ConfigErrors;
 use self::mistakes::Mistakes;
 use crate::cli::{Flags, TokenFlags};
 use crate::forward::Protocol;
-use crate::issuer::{self, BearerTokenFile, CacheDir, Roots};
+use crate::issuer::{self, BearerTokenFile, CacheDir};
 use crate::jose::{Algorithm, AlgorithmSet, refused_on_purpose};
 use crate::policy;
 use crate::telemetry::access_log::Mode;
@@ -35,6 +34,7 @@ use crate::telemetry::{self, LogFormat};
 use crate::token::HandshakePlace;
 use crate::token::claims::Expectations;
 use crate::token::claims_headers::{self, ClaimsFormat};
+use crate::trust::{Bundle, Trust};
 
 /// One `Settings` for each room.
 #[derive(Clone, Debug)]
@@ -110,7 +110,7 @@ impl Config {
             &claims_headers,
             &trusted_proxies,
             stream_idle_timeout,
-            replaced_roots.as_deref(),
+            replaced_roots.clone(),
             &mistakes,
         );
         let (health_listen, admin_listen) =
@@ -146,6 +146,13 @@ impl Config {
         mistakes.or(config)
     }
 
+    /// Whose certificates are believed, on each side; to be watched.
+    pub fn trusts(&self) -> impl Iterator<Item = &Arc<Trust>> {
+        // The same for all issuers.
+        let issuer = self.issuers.first().map(|issuer| &issuer.trust);
+        issuer.into_iter().chain(self.forward.tls.as_ref().map(crate::forward::Tls::trust))
+    }
+
     /// What an operator should know before it hurts.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
@@ -155,11 +162,16 @@ impl Config {
                     .to_owned(),
             );
         }
-        let is_insecure = |issuer: &&issuer::Settings| issuer.insecure && issuer.identifier.starts_with("http://");
+        let is_insecure = |issuer: &&issuer::Settings| {
+            let fetched = issuer.jwks_url.as_ref().map_or(&*issuer.identifier, |url| url.as_str());
+            issuer.insecure && fetched.starts_with("http://")
+        };
         for issuer in self.issuers.iter().filter(is_insecure) {
             warnings.push(format!("--insecure-issuer: keys of {} can be forged on the way", issuer.identifier));
         }
         warnings.extend(self.warnings_of_origin());
+        let skipped: BTreeSet<_> = self.trusts().flat_map(|trust| trust.warnings()).collect();
+        warnings.extend(skipped);
         warnings.extend_from_slice(&self.surprises);
         warnings
     }
@@ -211,7 +223,7 @@ impl Config {
 
 fn issuers(
     flags: &Flags,
-    replaced_roots: Option<Arc<[CertificateDer<'static>]>>,
+    replaced_roots: Option<Bundle>,
     server: &crate::server::Settings,
     leeway: Duration,
     mistakes: &Mistakes<'_>,
@@ -220,7 +232,9 @@ fn issuers(
     let insecure = flags.insecure_issuer;
     let mut seen = HashSet::new();
     let mut read = |text: &str| {
-        let identifier = values::issuer(text, insecure)?;
+        // Judged by what is fetched, and with a URL of the keys it is nothing.
+        let are_keys_given = flags.jwks_url.is_some();
+        let identifier = if are_keys_given { values::issuer_name(text) } else { values::issuer(text, insecure) }?;
         let is_first = seen.insert(identifier.clone());
         is_first.then_some(identifier).ok_or_else(|| "it is given twice; leave one of them out".to_owned())
     };
@@ -236,7 +250,9 @@ fn issuers(
     let jwks_url = jwks_url.and_then(|url| mistakes.read("jwks-url", url, |url| values::jwks_url(url, insecure)));
     let cache_dir = flags.jwks_cache_dir.as_ref();
     let added_roots = flags.issuer_ca_file.as_ref();
-    let added_roots = added_roots.and_then(|path| mistakes.read_file("issuer-ca-file", path, values::certificates));
+    let added_roots = added_roots.and_then(|path| {
+        mistakes.read_file("issuer-ca-file", path, |path| Bundle::read("--issuer-ca-file", path.as_ref()))
+    });
     let template = issuer::Settings {
         jwks_url,
         insecure,
@@ -253,7 +269,7 @@ fn issuers(
         cache_dir: cache_dir.and_then(|dir| mistakes.read_file("jwks-cache-dir", dir, CacheDir::open)),
         bearer_token_file: bearer_token_file(flags, mistakes),
         waiting_room: issuer::Settings::WAITING_PER_WORKER * server.workers.get(),
-        roots: Roots { replaced: replaced_roots, added: added_roots.unwrap_or_default() },
+        trust: Arc::new(Trust::new(replaced_roots, added_roots)),
         ..issuer::Settings::new("")
     };
     let with = |identifier| issuer::Settings { identifier, ..template.clone() };
@@ -266,7 +282,8 @@ fn bearer_token_file(flags: &TokenFlags, mistakes: &Mistakes<'_>) -> Option<Bear
     if flags.issuer.len() > 1 {
         mistakes.note("jwks-bearer-token-file", "with several issuers each would be sent the token; leave it out");
     }
-    for url in flags.issuer.iter().chain(&flags.jwks_url) {
+    let fetched = flags.jwks_url.as_ref().map_or(&*flags.issuer, std::slice::from_ref);
+    for url in fetched {
         if values::is_in_the_clear(url) {
             mistakes.note("jwks-bearer-token-file", format!("it would be sent in the clear; use https:// for {url}"));
         }
@@ -287,9 +304,9 @@ fn allowed_algorithms(names: &[String], mistakes: &Mistakes<'_>) -> AlgorithmSet
 }
 
 /// `SSL_CERT_FILE` replaces what is compiled in, as it does for every program that uses OpenSSL.
-fn replaced_roots(environment: &Environment, mistakes: &Mistakes<'_>) -> Option<Arc<[CertificateDer<'static>]>> {
+fn replaced_roots(environment: &Environment, mistakes: &Mistakes<'_>) -> Option<Bundle> {
     let path = environment.get("SSL_CERT_FILE")?;
-    mistakes.read_variable("SSL_CERT_FILE", path, values::certificates).map(Arc::from)
+    mistakes.read_variable("SSL_CERT_FILE", path, |path| Bundle::read("SSL_CERT_FILE", path.as_ref()))
 }
 
 fn expectations(flags: &Flags, mistakes: &Mistakes<'_>) -> Expectations {

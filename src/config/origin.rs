@@ -1,15 +1,15 @@
 //! Flags about where the origin is and how it is spoken to.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use http::uri::{Authority, Uri};
-use rustls::RootCertStore;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::ServerName;
 
 use super::mistakes::Mistakes;
-use super::values;
 use crate::cli::OriginFlags;
 use crate::forward::{Address, ClientIdentity, Origin, Protocol, Tls, UnusableIdentity};
+use crate::trust::{Bundle, Trust};
 
 const EXAMPLE: &str = "it must be http://HOST[:PORT], https://…, h2c://… or unix:PATH, such as http://127.0.0.1:3000";
 
@@ -30,16 +30,19 @@ fn read(text: &str) -> Result<Origin, String> {
             return unix(path).map(|address| Origin { address, protocol });
         }
     }
-    let uri: Uri = text.parse().map_err(|_| EXAMPLE.to_owned())?;
-    let protocol = match uri.scheme_str() {
+    let protocol = match text.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase()).as_deref() {
         Some("http") => Protocol::Http1,
         Some("https") => Protocol::Tls,
         Some("h2c") => Protocol::Http2,
-        Some(scheme) => {
-            return Err(format!("only http://, https://, h2c:// and unix: are spoken to the service, not {scheme}:"));
+        Some(scheme) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte)) => {
+            return Err(format!(
+                "this scheme is not supported: only http://, https://, h2c:// and unix: are spoken to the service, not \
+                 {scheme}:"
+            ));
         }
-        None => return Err(EXAMPLE.to_owned()),
+        _ => return Err(EXAMPLE.to_owned()),
     };
+    let uri: Uri = text.parse().map_err(|_| EXAMPLE.to_owned())?;
     let authority = uri.authority().ok_or(EXAMPLE)?;
     if authority.as_str().contains('@') {
         return Err("a user name and a password have no place here; leave them out".to_owned());
@@ -74,7 +77,7 @@ fn unix(path: &str) -> Result<Address, String> {
 pub(super) fn tls(
     origin: &Origin,
     flags: &OriginFlags,
-    replaced: Option<&[CertificateDer<'static>]>,
+    replaced: Option<Bundle>,
     mistakes: &Mistakes<'_>,
 ) -> Option<Tls> {
     let Origin { address: Address::Tcp(authority), protocol: Protocol::Tls } = origin else {
@@ -90,38 +93,24 @@ pub(super) fn tls(
         return None;
     };
     let added = flags.upstream_ca_file.as_ref();
-    let added = added.and_then(|path| mistakes.read_file("upstream-ca-file", path, values::certificates));
+    let added = added.and_then(|path| {
+        mistakes.read_file("upstream-ca-file", path, |path| Bundle::read("--upstream-ca-file", path.as_ref()))
+    });
     let given = flags.upstream_server_name.as_ref();
     let given = given.and_then(|name| mistakes.read("upstream-server-name", name, server_name));
     let identity = identity(flags, mistakes);
-    let roots = mistakes.read("upstream-ca-file", "-", |_| roots(replaced, added.as_deref().unwrap_or_default()))?;
+    let trust = Arc::new(Trust::new(replaced, added));
     let host = authority.host().trim_start_matches('[').trim_end_matches(']');
     let name = match given {
         Some(name) => name,
         None => mistakes.read("upstream", host, server_name)?,
     };
-    mistakes.read("upstream", "-", |_| Tls::new(roots, identity, name))
+    mistakes.read("upstream", "-", |_| Tls::new(&trust, identity, name))
 }
 
 fn server_name(text: &str) -> Result<ServerName<'static>, String> {
     ServerName::try_from(text.to_owned())
         .map_err(|_| "it must be a host name or an address, as certificates have them".to_owned())
-}
-
-/// What is compiled in or stands in its place, and what is added.
-fn roots(
-    replaced: Option<&[CertificateDer<'static>]>,
-    added: &[CertificateDer<'static>],
-) -> Result<RootCertStore, String> {
-    let mut store = RootCertStore::empty();
-    match replaced {
-        Some(certificates) => drop(store.add_parsable_certificates(certificates.iter().cloned())),
-        None => store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-    }
-    for (index, certificate) in added.iter().enumerate() {
-        store.add(certificate.clone()).map_err(|error| format!("CA certificate {}: {error}", index + 1))?;
-    }
-    Ok(store)
 }
 
 fn identity(flags: &OriginFlags, mistakes: &Mistakes<'_>) -> Option<ClientIdentity> {

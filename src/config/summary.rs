@@ -37,7 +37,7 @@ fn origin(config: &Config, line: &mut Line) {
     let tls = forward.tls.as_ref();
     line.tell(
         "upstream_ca_file",
-        tls.map_or_else(|| "none".into(), |tls| format!("{} certificates with the usual ones", tls.trusted())),
+        tls.map_or_else(|| "none".into(), |tls| format!("{} certificates with the usual ones", tls.trust().count())),
     );
     let files = tls.and_then(|tls| tls.identity_files());
     for (index, name) in ["upstream_client_cert_file", "upstream_client_key_file"].into_iter().enumerate() {
@@ -69,13 +69,9 @@ fn tokens(config: &Config, line: &mut Line) {
         line.tell("allowed_alg", algorithms(issuer.allowed_algorithms));
         line.tell(
             "ssl_cert_file",
-            issuer
-                .roots
-                .replaced
-                .as_ref()
-                .map_or_else(|| "built-in".to_owned(), |certificates| format!("{} certificates", certificates.len())),
+            issuer.trust.replaced().map_or_else(|| "built-in".to_owned(), |count| format!("{count} certificates")),
         );
-        line.tell("issuer_ca_file", format!("{} certificates", issuer.roots.added.len()));
+        line.tell("issuer_ca_file", format!("{} certificates", issuer.trust.added()));
         let token_file = issuer.bearer_token_file.as_ref();
         line.tell(
             "jwks_bearer_token_file",

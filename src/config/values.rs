@@ -1,14 +1,11 @@
 //! What the words of the flags mean.
 
-use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use bytesize::ByteSize;
 use http::HeaderName;
 use ipnet::IpNet;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use url::{Host, Url};
@@ -51,11 +48,20 @@ const FORBIDDEN_NAMES: [&str; 29] = [
 
 /// An issuer identifier (RFC 8414 §2): https without query and fragment; plain http where that is permitted.
 pub(super) fn issuer(text: &str, is_insecure_permitted: bool) -> Result<String, String> {
-    let url = web_url(text, is_insecure_permitted)?;
+    let elsewhere = |problem| format!("{problem}; a name that keys are not looked for at needs --jwks-url");
+    let url = web_url(text, is_insecure_permitted).map_err(elsewhere)?;
     if url.query().is_some() || url.fragment().is_some() {
         return Err("an issuer has no query and no fragment (RFC 8414 §2); leave them out".to_owned());
     }
     // Tokens carry it byte for byte; a normalised form would never match.
+    Ok(text.to_owned())
+}
+
+/// An issuer that is only compared, as its keys are given: any `StringOrURI` (RFC 7519 §4.1.1).
+pub(super) fn issuer_name(text: &str) -> Result<String, String> {
+    if text.chars().any(char::is_control) {
+        return Err("it has a control character; leave it out".to_owned());
+    }
     Ok(text.to_owned())
 }
 
@@ -67,6 +73,9 @@ pub(super) fn jwks_url(text: &str, is_insecure_permitted: bool) -> Result<Url, S
 fn web_url(text: &str, is_insecure_permitted: bool) -> Result<Url, String> {
     let example = "it must be a URL such as https://issuer.example.com";
     let url = Url::parse(text).map_err(|error| format!("{example}: {error}"))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(format!("the scheme {}: is not supported here; it must begin with https://", url.scheme()));
+    }
     // The parser mends `https:host`, `\\`, tabs and more. No token carries what has to be mended.
     let authority = text.split_once("://").and_then(|(_, rest)| rest.split(['/', '?', '#']).next());
     let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
@@ -184,16 +193,6 @@ pub(super) fn realm(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err("it must be visible ASCII without \" and \\; use other characters".to_owned())
-    }
-}
-
-/// The certificates of a PEM file; at least one.
-pub(super) fn certificates(path: &str) -> Result<Vec<CertificateDer<'static>>, String> {
-    let pem = fs::read(path).map_err(|error| format!("it cannot be read: {error}"))?;
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    match certificates {
-        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        _ => Err("it holds no certificate in PEM".to_owned()),
     }
 }
 

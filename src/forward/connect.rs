@@ -14,6 +14,10 @@ use super::places::Place;
 use super::stream::{OriginIo, Socket};
 use super::tls::Tls;
 use crate::denial::Denial;
+use crate::trust::explain_io;
+
+/// The flag that adds an authority.
+const CA_FLAG: &str = "--upstream-ca-file";
 
 /// The way to the origin.
 #[derive(Debug)]
@@ -40,7 +44,8 @@ impl Connector {
                 let stream = self.tcp(authority).await?;
                 let connector = TlsConnector::from(tls.config(offers_http2));
                 let handshake = connector.connect(tls.name().clone(), stream).await;
-                let stream = handshake.map_err(|error| self.unreachable(&format!("TLS: {error}")))?;
+                let stream =
+                    handshake.map_err(|error| self.unreachable(&format!("TLS: {}", explain_io(&error, CA_FLAG))))?;
                 let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                 (Socket::Tls(Box::new(stream)), is_http2)
             }

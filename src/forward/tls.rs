@@ -10,7 +10,9 @@ use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, RootCertStore, SignatureScheme};
+use rustls::{ClientConfig, SignatureScheme};
+
+use crate::trust::Trust;
 
 /// How the origin is spoken to in TLS. A clone is the same.
 #[derive(Clone)]
@@ -20,22 +22,22 @@ pub struct Tls {
     /// Offers HTTP/1.1 alone.
     http1: Arc<ClientConfig>,
     name: ServerName<'static>,
-    trusted: usize,
+    trust: Arc<Trust>,
     files: Option<[PathBuf; 2]>,
 }
 
 impl Tls {
     /// Believes a certificate for this name by one of these authorities, always; shows one of our own when asked.
     pub fn new(
-        roots: RootCertStore,
+        trust: &Arc<Trust>,
         identity: Option<ClientIdentity>,
         name: ServerName<'static>,
     ) -> Result<Self, rustls::Error> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-        let trusted = roots.len();
         let files = identity.as_ref().map(|identity| [identity.certificate.clone(), identity.key.clone()]);
-        let builder = builder.with_root_certificates(roots);
+        let verifier: Arc<Trust> = Arc::clone(trust);
+        let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
         let mut any = match identity {
             None => builder.with_no_client_auth(),
             Some(identity) => {
@@ -45,10 +47,14 @@ impl Tls {
                 config
             }
         };
+        if trust.is_from_files() {
+            // Nor would the certificate of a session be looked at again when its authority has gone.
+            any.resumption = Resumption::disabled();
+        }
         any.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let mut http1 = any.clone();
         http1.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { any: Arc::new(any), http1: Arc::new(http1), name, trusted, files })
+        Ok(Self { any: Arc::new(any), http1: Arc::new(http1), name, trust: Arc::clone(trust), files })
     }
 
     /// Offers HTTP/2 and HTTP/1.1, or the latter alone.
@@ -56,9 +62,9 @@ impl Tls {
         Arc::clone(if offers_http2 { &self.any } else { &self.http1 })
     }
 
-    /// How many authorities are believed.
-    pub const fn trusted(&self) -> usize {
-        self.trusted
+    /// Which authorities are believed.
+    pub const fn trust(&self) -> &Arc<Trust> {
+        &self.trust
     }
 
     /// Where our own certificate is, and where its key.

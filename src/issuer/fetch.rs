@@ -14,14 +14,15 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, Response, redirect};
-use rustls::pki_types::CertificateDer;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
+use rustls::client::Resumption;
 use tokio::net::lookup_host;
 use tokio::time::{Instant, timeout_at};
 use url::{Host, Url};
 
 use super::bearer::Credential;
 use crate::clock::{Clock, NumericDate};
+use crate::trust::{self, Trust};
 
 /// The most bytes that a document may have.
 pub(super) const MAX_BODY: usize = 512 * 1024;
@@ -34,14 +35,8 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json, applicatio
 const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 const USER_AGENT: &str = concat!("claimgate/", env!("CARGO_PKG_VERSION"));
 
-/// Which certification authorities an issuer's certificate may come from.
-#[derive(Clone, Debug, Default)]
-pub struct Roots {
-    /// In place of those that are compiled in.
-    pub replaced: Option<Arc<[CertificateDer<'static>]>>,
-    /// In addition.
-    pub added: Vec<CertificateDer<'static>>,
-}
+/// The flag that adds an authority.
+const CA_FLAG: &str = "--issuer-ca-file";
 
 /// Makes GETs.
 pub(super) struct Fetcher {
@@ -68,8 +63,8 @@ pub(super) struct Answer {
 }
 
 impl Fetcher {
-    pub(super) fn new(roots: &Roots, credential: Option<Credential>, clock: Clock) -> Result<Self, UnusableTls> {
-        let tls = tls(roots)?;
+    pub(super) fn new(trust: &Arc<Trust>, credential: Option<Credential>, clock: Clock) -> Result<Self, UnusableTls> {
+        let tls = tls(trust)?;
         let client = || {
             Client::builder()
                 .tls_backend_preconfigured(tls.clone())
@@ -201,28 +196,18 @@ pub(super) fn shown(url: &Url) -> String {
     format!("{}{}{query}", url.origin().ascii_serialization(), url.path())
 }
 
-/// Not the platform's verifier: in an image without certificates it finds no roots.
-fn tls(roots: &Roots) -> Result<ClientConfig, UnusableTls> {
+/// Not the platform's verifier: in an image without certificates it finds no roots. No session is resumed, as its
+/// certificate would not be looked at again, and a fetch in ten minutes gains nothing by it.
+fn tls(trust: &Arc<Trust>) -> Result<ClientConfig, UnusableTls> {
     let refused = |error: rustls::Error| UnusableTls(error.to_string());
-    let mut store = RootCertStore::empty();
-    match &roots.replaced {
-        Some(certificates) => add_each(&mut store, certificates)?,
-        None => store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-    }
-    add_each(&mut store, &roots.added)?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let mut config = builder.map_err(refused)?.with_root_certificates(store).with_no_client_auth();
+    let verifier: Arc<Trust> = Arc::clone(trust);
+    let builder = builder.map_err(refused)?.dangerous().with_custom_certificate_verifier(verifier);
+    let mut config = builder.with_no_client_auth();
+    config.resumption = Resumption::disabled();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
-}
-
-fn add_each(store: &mut RootCertStore, certificates: &[CertificateDer<'static>]) -> Result<(), UnusableTls> {
-    for (index, certificate) in certificates.iter().enumerate() {
-        let refused = |error| UnusableTls(format!("CA certificate {}: {error}", index + 1));
-        store.add(certificate.clone()).map_err(refused)?;
-    }
-    Ok(())
 }
 
 /// Resolves like the default, but with an error that can be told from the others.
@@ -261,8 +246,8 @@ fn classified(error: &reqwest::Error) -> FetchErrorKind {
     let root = root_cause(error).to_string();
     if causes(error).any(<dyn Error>::is::<ResolveError>) {
         FetchErrorKind::Dns(root)
-    } else if causes(error).any(<dyn Error>::is::<rustls::Error>) {
-        FetchErrorKind::Tls(root)
+    } else if let Some(tls) = causes(error).find_map(<dyn Error>::downcast_ref::<rustls::Error>) {
+        FetchErrorKind::Tls(trust::explain(tls, CA_FLAG))
     } else if error.is_redirect() {
         FetchErrorKind::Redirect(root)
     } else if error.is_connect() {

@@ -30,13 +30,13 @@ use url::Url;
 
 pub use bearer::BearerTokenFile;
 pub use disk::CacheDir;
-pub use fetch::Roots;
 pub use key_set::{Candidates, KeyIdentity, KeySet, NotFound};
 pub use refresher::{InvalidSettings, Refresher};
 pub use status::{Failure, KeyStatus, Report, Status};
 
 use crate::denial::{Denial, Text};
 use crate::jose::{AlgorithmSet, JoseHeader, VerificationKey};
+use crate::trust::Trust;
 use unknown_kids::{AbsentKids, Asked, KidHash, KidHasher};
 
 /// How many of the known `kid`s the refusal of an unknown one names.
@@ -68,7 +68,7 @@ pub struct Settings {
     /// How many requests may wait for keys at once, over all workers.
     pub waiting_room: usize,
     /// Whose certificates are trusted when fetching.
-    pub roots: Roots,
+    pub trust: Arc<Trust>,
 }
 
 impl Settings {
@@ -89,7 +89,7 @@ impl Settings {
             cache_dir: None,
             bearer_token_file: None,
             waiting_room: Self::WAITING_PER_WORKER,
-            roots: Roots::default(),
+            trust: Arc::new(Trust::new(None, None)),
         }
     }
 }

@@ -46,7 +46,7 @@ impl Issuer {
     /// An issuer without keys yet, and the writer that fetches them.
     pub fn new(settings: Settings, clock: Clock) -> Result<(Arc<Self>, Refresher), InvalidSettings> {
         let unusable = |error: fetch::UnusableTls| InvalidSettings::Tls(error.to_string());
-        let fetcher = Fetcher::new(&settings.roots, credential(&settings), clock.clone()).map_err(unusable)?;
+        let fetcher = Fetcher::new(&settings.trust, credential(&settings), clock.clone()).map_err(unusable)?;
         let source = Arc::new(Source {
             fetcher,
             location: location(&settings)?,
@@ -63,7 +63,8 @@ impl Issuer {
 /// For the issuer's origin and the keys', as far as flags name them: what a document names gets no credential.
 fn credential(settings: &Settings) -> Option<Credential> {
     let file = settings.bearer_token_file.clone()?;
-    let issuer = Url::parse(&settings.identifier).ok();
+    // Nothing is fetched from an identifier where the keys are given.
+    let issuer = if settings.jwks_url.is_none() { Url::parse(&settings.identifier).ok() } else { None };
     let origins = issuer.iter().chain(&settings.jwks_url).map(Url::origin).collect();
     Some(Credential { file, origins })
 }

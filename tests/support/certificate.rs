@@ -30,7 +30,19 @@ impl Certificate {
 
     /// For this name.
     pub(crate) fn of(name: &str) -> Self {
-        let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
+        Self::made(&rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap())
+    }
+
+    /// The certificate of an authority, for 127.0.0.1 as well.
+    pub(crate) fn of_an_authority() -> Self {
+        let mut params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        Self::made(&params)
+    }
+
+    fn made(params: &rcgen::CertificateParams) -> Self {
+        let signing_key = rcgen::KeyPair::generate().unwrap();
+        let cert = params.self_signed(&signing_key).unwrap();
         let random = fastrand::u64(..);
         let file = |kind: &str, pem: String| {
             let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{kind}-{random:016x}.pem"));
@@ -38,9 +50,9 @@ impl Certificate {
             PemFile(path)
         };
         Self {
-            der: made.cert.der().clone(),
-            key: made.signing_key.serialize_der().into(),
-            files: Arc::new([file("certificate", made.cert.pem()), file("key", made.signing_key.serialize_pem())]),
+            der: cert.der().clone(),
+            key: signing_key.serialize_der().into(),
+            files: Arc::new([file("certificate", cert.pem()), file("key", signing_key.serialize_pem())]),
             demanded: None,
             protocols: Vec::new(),
         }

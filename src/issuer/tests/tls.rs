@@ -5,6 +5,7 @@ use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
+use crate::trust::Bundle;
 
 /// An issuer behind TLS that has a key set and nothing else; its identifier and certificate.
 async fn start() -> (String, CertificateDer<'static>) {
@@ -37,13 +38,14 @@ async fn start() -> (String, CertificateDer<'static>) {
 async fn an_issuer_s_certificate_must_come_from_a_trusted_root() {
     let (identifier, certificate) = start().await;
     let trusted = vec![certificate];
-    for (roots, error) in [
-        (Roots { added: trusted.clone(), ..Roots::default() }, None),
-        (Roots { replaced: Some(trusted.into()), ..Roots::default() }, None),
-        (Roots { replaced: Some(Arc::default()), ..Roots::default() }, Some("TLS: invalid peer certificate")),
-        (Roots::default(), Some("TLS: invalid peer certificate")),
+    for (trust, error) in [
+        (Trust::new(None, Some(Bundle::of(trusted.clone()))), None),
+        (Trust::new(Some(Bundle::of(trusted)), None), None),
+        (Trust::new(Some(Bundle::of(Vec::new())), None), Some("TLS: invalid peer certificate")),
+        (Trust::new(None, None), Some("TLS: invalid peer certificate")),
     ] {
-        let (issuer, _readiness, _tasks) = run(Settings { roots, ..Settings::new(identifier.clone()) });
+        let (issuer, _readiness, _tasks) =
+            run(Settings { trust: Arc::new(trust), ..Settings::new(identifier.clone()) });
         attempts(&issuer, 1).await;
         let failure = issuer.status().report.last_error.map(|failure| failure.cause);
         match error {
@@ -56,9 +58,9 @@ async fn an_issuer_s_certificate_must_come_from_a_trusted_root() {
 #[tokio::test]
 async fn a_certificate_for_another_name_is_refused() {
     let (identifier, certificate) = start().await;
-    let roots = Roots { added: vec![certificate], ..Roots::default() };
+    let trust = Arc::new(Trust::new(None, Some(Bundle::of(vec![certificate]))));
     let identifier = identifier.replace("localhost", "127.0.0.1");
-    let (issuer, _readiness, _tasks) = run(Settings { roots, ..Settings::new(identifier) });
+    let (issuer, _readiness, _tasks) = run(Settings { trust, ..Settings::new(identifier) });
     attempts(&issuer, 1).await;
     let cause = issuer.status().report.last_error.unwrap().cause;
     assert!(cause.contains("TLS: invalid peer certificate"), "{cause}");
