@@ -192,6 +192,10 @@ const SPOILT: &[Spoil] = &[
     ("no usable key", |path, kept| with(path, kept, "jwks", r#"{"keys":[]}"#)),
     ("others than its owner may write it: mode 0620", |path, kept| with_mode(path, &kept, 0o620)),
     ("others than its owner may write it: mode 0602", |path, kept| with_mode(path, &kept, 0o602)),
+    ("kept and put back", |path, kept| {
+        write(path, kept.to_string());
+        put_back(path);
+    }),
     ("no regular file", |path, kept| {
         let elsewhere = path.with_extension("elsewhere");
         let _ = fs::remove_file(&elsewhere);
@@ -200,6 +204,19 @@ const SPOILT: &[Spoil] = &[
     }),
     ("no regular file", |path, _| assert!(Command::new("mkfifo").arg(path).status().unwrap().success())),
 ];
+
+/// Moves the file away and back until that is long after it was written.
+fn put_back(path: &Path) {
+    let saved = path.with_extension("saved");
+    let moved_after = |path: &Path| {
+        let found = fs::metadata(path).unwrap();
+        (found.ctime() - found.mtime()) * 1_000_000_000 + found.ctime_nsec() - found.mtime_nsec()
+    };
+    while moved_after(path) <= 1_000_000_000 {
+        fs::rename(path, &saved).unwrap();
+        fs::rename(&saved, path).unwrap();
+    }
+}
 
 /// Starts the binary with an issuer that is down; its report of the file, once it has failed to fetch, and its readiness.
 async fn reports(flags: &[&str], path: &Path) -> (Vec<String>, u16) {
@@ -243,6 +260,75 @@ async fn an_unfit_file_is_reported_once_with_its_path_and_ignored() {
     if chown(&path, Some(12345), None).is_ok() {
         let (reports, status) = reports(&flags, &path).await;
         assert!(status == 503 && reports[0].contains("another user"), "{reports:?}");
+    }
+}
+
+#[tokio::test]
+async fn keys_that_were_kept_aside_and_put_back_do_not_live_again() {
+    let (issuer, origin, dir) = (Issuer::start(), Origin::start(), Scratch::new("put-back"));
+    let (issuer_url, origin_url) = (issuer.url(), origin.url());
+    let flags = ["--issuer", &*issuer_url, "--upstream", &*origin_url, "--jwks-cache-dir", dir.path()];
+    let binary = Binary::start(&flags);
+    let (addr, path) = (binary.addr().await, dir.kept().await);
+    let withdrawn = issuer.token().sign();
+    let saved = path.with_extension("saved");
+    // As the other who may write there: the file stays ours, byte for byte.
+    fs::hard_link(&path, &saved).unwrap();
+    issuer.retire("key-0");
+    issuer.rotate();
+    let current = issuer.token().sign();
+    assert_eq!(client::get(addr, "/", Some(&current)).await.status, 200);
+    eventually("the new keys are kept", async || !read(&path)["jwks"].as_str().unwrap().contains("key-0")).await;
+    drop(binary);
+    issuer.go_down();
+    fs::rename(&saved, &path).unwrap();
+    put_back(&path);
+    let binary = Binary::start(&flags);
+    let addr = binary.addr().await;
+    eventually("it is told", async || binary.stderr().iter().any(|line| line.contains("kept and put back"))).await;
+    for token in [&withdrawn, &current] {
+        assert_eq!(client::get(addr, "/", Some(token)).await.status, 503);
+    }
+}
+
+#[tokio::test]
+async fn a_directory_that_others_may_replace_is_refused_with_the_fix() {
+    let outer = Scratch::new("outer");
+    let (inner, link) = (outer.0.join("inner"), outer.0.join("link"));
+    fs::create_dir(&inner).unwrap();
+    symlink(&inner, &link).unwrap();
+    let flags = |dir: &Path| {
+        let dir = dir.to_str().unwrap().to_owned();
+        ["--issuer", "http://127.0.0.1:1", "--upstream", "http://127.0.0.1:1", "--jwks-cache-dir", &dir]
+            .map(str::to_owned)
+    };
+    let refusal = |dir: &Path| {
+        let gate = Command::new(env!("CARGO_BIN_EXE_claimgate")).args(flags(dir)).env_clear().output().unwrap();
+        (gate.status.code(), String::from_utf8(gate.stderr).unwrap())
+    };
+    for (mode, dir) in [(0o777, &inner), (0o775, &inner), (0o757, &inner), (0o2777, &inner), (0o777, &link)] {
+        fs::set_permissions(&outer.0, Permissions::from_mode(mode)).unwrap();
+        let (code, told) = refusal(dir);
+        assert_eq!(code, Some(2), "{mode:o}: {told}");
+        let expected = format!("others may replace it, as {} has the mode {mode:04o}; take", outer.path());
+        assert!(told.contains(&expected) && told.contains("chmod go-w"), "{told}");
+    }
+    for (outer_mode, inner_mode) in [(0o755, 0o777), (0o1777, 0o777), (0o700, 0o700)] {
+        fs::set_permissions(&outer.0, Permissions::from_mode(outer_mode)).unwrap();
+        fs::set_permissions(&inner, Permissions::from_mode(inner_mode)).unwrap();
+        let flags = flags(&inner);
+        let binary = Binary::start(&flags.each_ref().map(String::as_str));
+        binary.addr().await;
+    }
+    // Only root can give a directory away.
+    fs::set_permissions(&outer.0, Permissions::from_mode(0o1777)).unwrap();
+    if chown(&inner, Some(12345), None).is_ok() {
+        assert_eq!(refusal(&inner).0, Some(2), "its owner may rename it");
+        chown(&inner, Some(0), None).unwrap();
+        fs::set_permissions(&outer.0, Permissions::from_mode(0o755)).unwrap();
+        chown(&outer.0, Some(12345), None).unwrap();
+        let (code, told) = refusal(&inner);
+        assert!(code == Some(2) && told.contains("user 12345 may replace it"), "{told}");
     }
 }
 

@@ -2,7 +2,10 @@
 //!
 //! Whoever can write the file decides whom the gate believes. So it is made for its owner alone, and believed only if it
 //! is still ours alone, is about the issuer and the source that are configured now, and is not older than keys may be.
-//! The directory may be writable by others, as an `emptyDir` of Kubernetes is: a file that they put there is not ours.
+//! The directory may be writable by others, as an `emptyDir` of Kubernetes is: a file that they put there is not ours, and
+//! one of ours that they kept and put back was moved later than it was written, which the kernel notes in its `ctime`.
+//! Only root can set that. The directory as a whole could be put back with its files untouched, so that others must
+//! not be able to replace it.
 //!
 //! It is replaced as a whole: whoever reads it, after a crash as well, finds an old one or a new one.
 
@@ -32,6 +35,9 @@ const MAX_FILE: u64 = 2 * MAX_BODY as u64 + 64 * 1024;
 /// How long the first fetch waits for the file. A local disk takes far less; a network's may hang.
 const READ_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How much later than its last change a file may have been given its name, in nanoseconds. Both are done in a row.
+const MAX_MOVE: i128 = 1_000_000_000;
+
 /// A directory that key sets can be kept in.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct CacheDir {
@@ -43,7 +49,8 @@ pub struct CacheDir {
 impl CacheDir {
     /// Makes sure, with a file that is removed at once, that files can be made there. Or says why not.
     pub fn open(path: &str) -> Result<Self, String> {
-        let path = PathBuf::from(path);
+        // Without links, which others might turn elsewhere later.
+        let path = fs::canonicalize(path).unwrap_or_else(|_| PathBuf::from(path));
         match fs::metadata(&path) {
             Ok(found) if found.is_dir() => {}
             Ok(_) => return Err("it is no directory".to_owned()),
@@ -55,6 +62,7 @@ impl CacheDir {
         let unwritable = |error: io::Error| format!("no file can be made there: {error}");
         let owner = owner.map_err(unwritable)?;
         removed.map_err(unwritable)?;
+        irreplaceable(&path, owner)?;
         Ok(Self { path, owner })
     }
 
@@ -62,6 +70,37 @@ impl CacheDir {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Makes sure that only root and the owner can put another directory in the place of this one. Or says what to change.
+fn irreplaceable(path: &Path, owner: u32) -> Result<(), String> {
+    const OTHERS_MAY_WRITE: u32 = 0o022;
+    const STICKY: u32 = 0o1000;
+    let is_ours = |uid: u32| uid == 0 || uid == owner;
+    let metadata = |path: &Path| fs::metadata(path).map_err(|error| format!("{}: {error}", path.display()));
+    let mut child = metadata(path)?;
+    for parent in path.ancestors().skip(1) {
+        let found = metadata(parent)?;
+        // What is mounted there cannot be renamed.
+        let is_mounted = found.dev() != child.dev();
+        let shown = parent.display();
+        if !is_mounted && !is_ours(found.uid()) {
+            let uid = found.uid();
+            return Err(format!(
+                "user {uid} may replace it, to whom {shown} belongs; use a directory below root's or ours"
+            ));
+        }
+        let (may_write, is_sticky) = (found.mode() & OTHERS_MAY_WRITE != 0, found.mode() & STICKY != 0);
+        if !is_mounted && may_write && !(is_sticky && is_ours(child.uid())) {
+            let mode = found.mode() & 0o7777;
+            return Err(format!(
+                "others may replace it, as {shown} has the mode {mode:04o}; take that from them with chmod go-w {shown}, \
+                 or use another directory"
+            ));
+        }
+        child = found;
+    }
+    Ok(())
 }
 
 /// The key set of one issuer on disk.
@@ -115,6 +154,8 @@ pub(super) enum Unfit {
     NotOurs(u32),
     #[error("others than its owner may write it: mode {0:04o}")]
     WritableByOthers(u32),
+    #[error("it was moved or changed after it was written, as one that was kept and put back")]
+    PutBack,
     #[error("it is too large")]
     TooLarge,
     #[error("it was not written by this program: line {line}, column {column}")]
@@ -256,6 +297,11 @@ impl KeyFile {
         if opened.mode() & 0o022 != 0 {
             return Err(Unfit::WritableByOthers(opened.mode() & 0o7777));
         }
+        let nanoseconds = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
+        let written = nanoseconds(opened.mtime(), opened.mtime_nsec());
+        if (nanoseconds(opened.ctime(), opened.ctime_nsec()) - written).abs() > MAX_MOVE {
+            return Err(Unfit::PutBack);
+        }
         let mut bytes = Vec::new();
         file.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > MAX_FILE { Err(Unfit::TooLarge) } else { Ok(Some(bytes)) }
@@ -275,6 +321,9 @@ impl KeyFile {
         let written = create(&temporary).and_then(|mut file| {
             file.write_all(serde_json::to_string(&contents)?.as_bytes())?;
             file.sync_all()?;
+            // Which may have taken long. The kernel notes this as its last change, so that between it and the name is all
+            // that a move may add.
+            file.write_all(b"\n")?;
             fs::rename(&temporary, self.path())
         });
         if written.is_err() {
