@@ -15,7 +15,7 @@
 //! Keys go one way, with one writer for each issuer: [`issuer`] discovers and fetches them in the background, and publishes
 //! each set as an immutable snapshot that the workers read.
 //!
-//! Arrows run one way: `denial clock counter readiness deadline liveness turn peer interim incoming chunked reply trust` ← `jose` ← `issuer` ← `token` ← `policy` ← `forward`; [`respond`] and
+//! Arrows run one way: `denial clock counter readiness deadline liveness turn peer interim incoming chunked reply target trust` ← `jose` ← `issuer` ← `token` ← `policy` ← `forward`; [`respond`] and
 //! [`server`] stand aside; [`gateway`] ← [`app`] ← [`command`]. `tests/rooms.rs` holds them.
 
 pub mod admin;
@@ -42,6 +42,7 @@ pub mod readiness;
 pub mod reply;
 pub mod respond;
 pub mod server;
+pub mod target;
 pub mod telemetry;
 pub mod token;
 pub mod trust;

@@ -8,7 +8,7 @@ use claimgate::denial::Denial;
 
 /// Every room with the rooms that it may use. What a room may use is listed in full.
 #[rustfmt::skip]
-const ARROWS: [(&str, &[&str]); 30] = [
+const ARROWS: [(&str, &[&str]); 31] = [
     ("lib", &[]),
     ("command_line", &[]),
     ("main", &["command_line", "cli", "config", "app", "command", "telemetry", "clock"]),
@@ -16,7 +16,7 @@ const ARROWS: [(&str, &[&str]); 30] = [
     ("config", &["cli", "server", "admin", "peer", "issuer", "token", "policy", "forward", "telemetry", "jose", "trust"]),
     ("app", &["config", "server", "admin", "gateway", "forward", "policy", "token", "issuer", "telemetry", "readiness", "clock", "denial", "deadline", "liveness", "peer", "interim", "incoming", "reply"]),
     ("command", &["app", "cli", "config", "server", "admin", "jose", "clock", "telemetry"]),
-    ("telemetry", &["denial", "clock", "counter"]),
+    ("telemetry", &["denial", "clock", "counter", "target"]),
     ("denial", &["clock"]),
     ("clock", &[]),
     ("counter", &[]),
@@ -30,14 +30,15 @@ const ARROWS: [(&str, &[&str]); 30] = [
     ("incoming", &[]),
     ("chunked", &[]),
     ("reply", &[]),
+    ("target", &[]),
     ("jose", &["denial"]),
     ("issuer", &["jose", "denial", "readiness", "clock", "trust"]),
     ("token", &["jose", "issuer", "clock", "denial", "counter"]),
-    ("policy", &["token", "denial", "clock"]),
-    ("forward", &["policy", "denial", "clock", "deadline", "liveness", "turn", "counter", "peer", "interim", "incoming", "chunked", "reply", "trust"]),
+    ("policy", &["token", "denial", "clock", "target"]),
+    ("forward", &["policy", "denial", "clock", "deadline", "liveness", "turn", "counter", "peer", "interim", "incoming", "chunked", "reply", "trust", "target"]),
     ("respond", &["denial"]),
     ("gateway", &["token", "policy", "forward", "respond", "telemetry", "denial", "clock", "liveness", "peer", "interim", "incoming", "reply"]),
-    ("server", &["denial", "deadline", "liveness", "turn", "counter", "peer", "clock", "interim", "incoming", "chunked", "reply"]),
+    ("server", &["denial", "deadline", "liveness", "turn", "counter", "peer", "clock", "interim", "incoming", "chunked", "reply", "target"]),
     ("admin", &["server", "readiness", "telemetry", "issuer", "denial", "clock", "trust"]),
 ];
 
@@ -70,6 +71,22 @@ fn no_room_reaches_another_by_way_of_its_parent() {
         let depth = if file.ends_with("mod.rs") { depth - 1 } else { depth };
         let way_out = vec!["super"; depth + 1].join("::");
         assert!(!code_of(&file).contains(&way_out), "{}: {way_out}", file.display());
+    }
+}
+
+/// A target that no `Uri` holds as it came would be judged by other bytes than those that are forwarded.
+#[test]
+fn nobody_but_the_codecs_asks_a_uri_for_the_path_of_a_request() {
+    for room in ["gateway", "policy", "token", "respond", "telemetry", "forward"] {
+        let files = [rust_files(&format!("src/{room}")), vec![PathBuf::from(format!("src/{room}.rs"))]].concat();
+        for file in files.into_iter().filter(|file| file.is_file()) {
+            let code = code_of(&file);
+            // A request of HTTP/2 to the origin is made of what was checked to be carried.
+            let is_maker = file.ends_with("forward/http2/head.rs");
+            for door in ["uri.path()", "uri.query()", "uri().path", "uri().query", "uri().path_and_query"] {
+                assert!(is_maker || !code.contains(door), "{}: {door}", file.display());
+            }
+        }
     }
 }
 

@@ -22,8 +22,8 @@ use super::outbound::Outbound;
 use super::{ForwardToken, SubProtocols};
 use crate::denial::Denial;
 use crate::peer::{Peer, TrustedProxies};
-use crate::policy;
 use crate::reply::is_field_name;
+use crate::{policy, target};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -128,7 +128,7 @@ impl HeadWriter {
         for part in [head.method.as_str(), " "] {
             to.extend_from_slice(part.as_bytes());
         }
-        let target = head.uri.path_and_query().ok_or(NO_PATH)?.as_str();
+        let target = target::path_and_query(head).ok_or(NO_PATH)?;
         if !target.starts_with(['/', '*']) {
             to.push(b'/');
         }
@@ -146,6 +146,11 @@ impl HeadWriter {
 
     /// The same for HTTP/2, in the form of HTTP/1.1.
     pub(super) fn request<B: Body>(&self, outbound: &Outbound<'_>, body: B) -> Result<Request<B>, Denial> {
+        if let Some((character, at)) = target::uncarried(outbound.head) {
+            let why =
+                format!("the request target has {character:?} after {at} bytes, which HTTP/2 does not carry here");
+            return Err(Denial::MalformedRequest(why.into()));
+        }
         let has_body = !body.is_end_stream();
         let mut request = Request::new(body);
         *request.method_mut() = outbound.head.method.clone();

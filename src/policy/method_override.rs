@@ -9,11 +9,13 @@
 
 use http::request::Parts;
 
+use crate::target;
+
 /// Whether a request names another method in a header field or in its query.
 ///
 /// A `_method` in the content is not looked at: content is forwarded, not read.
 pub(super) fn is_asked_for(head: &Parts) -> bool {
-    head.headers.keys().any(|name| is_field(name.as_str())) || head.uri.query().is_some_and(is_in_query)
+    head.headers.keys().any(|name| is_field(name.as_str())) || target::query(head).is_some_and(is_in_query)
 }
 
 /// Whether a field of this name overrides the method, however an origin spells it: CGI, WSGI and PHP read

@@ -9,6 +9,7 @@ use http::{HeaderName, HeaderValue, Method, header};
 pub use self::rule::{InvalidRoute, Route};
 use crate::clock::NumericDate;
 use crate::denial::Denial;
+use crate::target;
 use crate::token::AccessToken;
 
 /// What is let through without a token.
@@ -55,7 +56,7 @@ impl Policy {
         }
         let mut routes = self.0.skip_auth_routes.iter();
         let is_public = routes.any(|route| {
-            route.matches(&head.method, head.uri.path()) && (!route.has_method() || acts_by_its_method(head))
+            route.matches(&head.method, target::path(head)) && (!route.has_method() || acts_by_its_method(head))
         });
         if is_public { Rule::Public } else { Rule::Token }
     }

@@ -7,7 +7,8 @@ use http::Method;
 
 /// `[METHOD=]PATH`, where the path is exact, or a prefix with a final `/*`.
 ///
-/// A request path that two parsers could read differently (percent-escapes, `//`, `.`, `..`, `;`) never matches.
+/// A request path that two parsers could read differently (percent-escapes, `//`, `.`, `..`, `;`, and `"`, `<`, `>` or a
+/// backtick) never matches.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Route {
     method: Option<Method>,
@@ -102,9 +103,9 @@ fn parse_method(text: &str) -> Result<Method, InvalidRoute> {
     Method::from_str(text).map_err(|_| InvalidRoute::Method)
 }
 
-/// Whether every origin reads this path as the same one.
+/// Whether every origin reads this path as the same one. Some file systems read `"`, `<` and `>` as wildcards.
 fn is_unambiguous(path: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'%' | b';' | b'\\');
+    let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'%' | b';' | b'\\' | b'"' | b'<' | b'>' | b'`');
     path.bytes().all(plain) && !path.contains("//") && path.split('/').all(|segment| !matches!(segment, "." | ".."))
 }
 
@@ -152,6 +153,10 @@ mod tests {
             "/public/..;/admin",
             "/public/a;b=c",
             "/public/..\\admin",
+            "/public/\"\"/admin",
+            "/public/a<<",
+            "/public/>",
+            "/public/`a`",
             "/public/\u{7f}",
         ];
         for path in paths {

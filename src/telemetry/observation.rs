@@ -15,6 +15,7 @@ use super::metrics::{Metrics, Requests};
 use super::shown;
 use crate::clock::Clock;
 use crate::denial::Denial;
+use crate::target;
 
 /// What nginx calls "client closed request"; never sent.
 const CLIENT_GONE: u16 = 499;
@@ -206,7 +207,7 @@ impl Observed {
             detail: denial.and_then(Denial::logged_detail).as_deref(),
             cut: self.cut.map(Cut::name),
             method: head.map(|head| shown(head.method.as_str(), MAX_METHOD)).as_deref(),
-            path: head.map(|head| shown(head.uri.path(), MAX_PATH)).as_deref(),
+            path: head.map(|head| shown(target::path(head), MAX_PATH)).as_deref(),
             request_id: &shown(self.request_id.to_str().unwrap_or_default(), MAX_REQUEST_ID),
             peer: &self.peer.map_or_else(|| "unix".to_owned(), |address| address.to_string()),
             token_sha256: authorization.and_then(fingerprint).as_deref(),

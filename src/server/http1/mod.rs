@@ -109,7 +109,7 @@ impl<H: Handler> Speaking<'_, H> {
                 let Some(reply) = self.handle(head).await else { return Next::End };
                 (asked, Some(used), reply)
             }
-            Err(denial) => (Asked::nothing(), None, worker.handler.refuse(denial, self.peer, None)),
+            Err(denial) => (Asked::nothing(), None, worker.handler.refuse(denial, self.peer, spare.take_refused())),
         };
         let Reply { head, mut body } = reply;
         let tunnel = (head.status == StatusCode::SWITCHING_PROTOCOLS).then(|| H::take_tunnel(&mut body)).flatten();

@@ -5,7 +5,7 @@
 use bytes::BytesMut;
 use http::{HeaderMap, HeaderValue, Method, Request, header};
 
-use super::super::wire::{LENGTH_TOO_LARGE, MAX_FIELDS, MAX_LENGTH, MAX_TARGET, is_host, is_target_byte};
+use super::super::wire::{LENGTH_TOO_LARGE, MAX_FIELDS, MAX_LENGTH, MAX_TARGET, check_characters, is_host};
 use crate::denial::Denial;
 
 /// Refuses what can be read in two ways, and joins the cookies.
@@ -33,9 +33,7 @@ fn check_target<B>(request: &Request<B>) -> Result<(), Denial> {
     if request.method() != Method::CONNECT && !target.starts_with('/') && !is_asterisk {
         return Err(malformed("the request target is no path"));
     }
-    if !target.bytes().all(is_target_byte) {
-        return Err(malformed("the request target has a character that none may have"));
-    }
+    check_characters(target.as_bytes())?;
     match request.uri().scheme_str() {
         None | Some("http" | "https") => Ok(()),
         Some(_) => Err(malformed("the scheme is neither http nor https")),

@@ -3,16 +3,14 @@
 use std::net::Ipv6Addr;
 use std::rc::Rc;
 
-use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Uri, Version, header};
+use http::{HeaderName, HeaderValue, Version, header};
 
+use super::request_line;
 use super::spare::Spare;
 use crate::denial::Denial;
 use crate::reply::is_tchar;
 
-/// The most bytes of a request target.
-pub(in crate::server) const MAX_TARGET: usize = 16 * 1024;
 /// The most header fields of a request.
 pub(in crate::server) const MAX_FIELDS: usize = 100;
 /// The longest body that can be announced: a reader who takes the number for a signed one would take more for negative.
@@ -69,7 +67,12 @@ pub(super) fn parse(bytes: &[u8], spare: &mut Spare) -> Result<Head, Denial> {
     let whole = spare.hold(bytes);
     let mut lines = Lines(&whole);
     let request_line = lines.next().ok_or(malformed("an empty head"))??;
-    parse_request_line(request_line, &whole, parts)?;
+    if let Err(refused) = request_line::parse(request_line, &whole, parts) {
+        if refused.is_shown {
+            spare.keep_refused(shared);
+        }
+        return Err(refused.denial);
+    }
     let mut met = Met::default();
     for line in lines.by_ref() {
         let line = line?;
@@ -153,59 +156,6 @@ impl<'b> Iterator for Lines<'b> {
             None => Some(Err(ambiguous("a carriage return or a line feed stands alone"))),
         }
     }
-}
-
-/// `method SP request-target SP HTTP-version` (RFC 9112 §3), one space each. `whole` is what the line is a part of.
-fn parse_request_line(line: &[u8], whole: &Bytes, parts: &mut Parts) -> Result<(), Denial> {
-    let mut words = line.split(|byte| *byte == b' ');
-    let (Some(method), Some(target), Some(version), None) = (words.next(), words.next(), words.next(), words.next())
-    else {
-        return Err(malformed("the request line does not have three parts"));
-    };
-    parts.method =
-        Method::from_bytes(method).map_err(|_| malformed("the method has a character that none may have"))?;
-    check_target(method, target)?;
-    parts.version = match version {
-        b"HTTP/1.1" => Version::HTTP_11,
-        b"HTTP/1.0" => Version::HTTP_10,
-        _ => return Err(malformed("the version is neither HTTP/1.1 nor HTTP/1.0")),
-    };
-    parts.uri =
-        Uri::from_maybe_shared(whole.slice_ref(target)).map_err(|_| malformed("the request target cannot be read"))?;
-    Ok(())
-}
-
-/// The four forms of RFC 9112 §3.2.
-fn check_target(method: &[u8], target: &[u8]) -> Result<(), Denial> {
-    if target.len() > MAX_TARGET {
-        return Err(Denial::UriTooLong { size: target.len(), limit: MAX_TARGET });
-    }
-    if target.contains(&b'#') {
-        return Err(ambiguous("the request target has a fragment"));
-    }
-    if !target.iter().all(|byte| is_target_byte(*byte)) {
-        return Err(malformed("the request target has a character that none may have"));
-    }
-    if method == b"CONNECT" {
-        return if is_host(target) { Ok(()) } else { Err(malformed("the target of CONNECT is no authority")) };
-    }
-    match target {
-        [b'/', ..] => Ok(()),
-        b"*" if method == b"OPTIONS" => Ok(()),
-        _ => check_absolute_form(target),
-    }
-}
-
-fn check_absolute_form(target: &[u8]) -> Result<(), Denial> {
-    let rest = ["http://", "https://"]
-        .iter()
-        .find_map(|scheme| {
-            let (start, rest) = target.split_at_checked(scheme.len())?;
-            start.eq_ignore_ascii_case(scheme.as_bytes()).then_some(rest)
-        })
-        .ok_or(malformed("the request target is neither a path nor an http URL"))?;
-    let authority = rest.split(|byte| matches!(byte, b'/' | b'?')).next().unwrap_or_default();
-    if is_host(authority) { Ok(()) } else { Err(malformed("the authority of the request target is not valid")) }
 }
 
 /// What decides about the message and its connection, collected from the fields.
@@ -364,20 +314,15 @@ const fn is_host_byte(byte: u8) -> bool {
         )
 }
 
-/// What RFC 3986 knows, and the few characters beside it that real clients send and no parser reads differently.
-pub(in crate::server) const fn is_target_byte(byte: u8) -> bool {
-    byte.is_ascii_graphic() && !matches!(byte, b'"' | b'<' | b'>' | b'`' | b'\\')
-}
-
 fn too_large(max_size: usize) -> Denial {
     Denial::HeadersTooLarge(format!("more than {max_size} bytes").into())
 }
 
-const fn ambiguous(how: &'static str) -> Denial {
+pub(super) const fn ambiguous(how: &'static str) -> Denial {
     Denial::AmbiguousRequest(std::borrow::Cow::Borrowed(how))
 }
 
-const fn malformed(why: &'static str) -> Denial {
+pub(super) const fn malformed(why: &'static str) -> Denial {
     Denial::MalformedRequest(std::borrow::Cow::Borrowed(why))
 }
 

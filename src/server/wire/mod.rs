@@ -9,14 +9,14 @@
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 mod head;
+mod request_line;
 mod spare;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 
-pub(super) use self::head::{
-    Framing, Head, LENGTH_TOO_LARGE, MAX_FIELDS, MAX_LENGTH, MAX_TARGET, is_host, is_target_byte,
-};
+pub(super) use self::head::{Framing, Head, LENGTH_TOO_LARGE, MAX_FIELDS, MAX_LENGTH, is_host};
+pub(super) use self::request_line::{MAX_TARGET, check_characters};
 pub(super) use self::spare::Spare;
 use super::http2::PREFACE;
 use crate::chunked::{Chunked, Malformed, Piece, take};

@@ -14,6 +14,8 @@ const MOST_KEPT: usize = 4 * 1024;
 pub(in crate::server) struct Spare {
     parts: Option<Rc<Parts>>,
     text: BytesMut,
+    /// What is known of a head that was refused, for the log.
+    refused: Option<Rc<Parts>>,
 }
 
 impl Spare {
@@ -25,6 +27,16 @@ impl Spare {
             done.extensions.clear();
             self.parts = Some(parts);
         }
+    }
+
+    /// Keeps the method, and as much of the target as may be shown, of a head that is refused.
+    pub(super) fn keep_refused(&mut self, parts: Rc<Parts>) {
+        self.refused = Some(parts);
+    }
+
+    /// What was kept of a head that is refused.
+    pub(in crate::server) fn take_refused(&mut self) -> Option<Rc<Parts>> {
+        self.refused.take()
     }
 
     pub(super) fn take(&mut self) -> Rc<Parts> {
