@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 
 use crate::admin;
+use crate::background::{Background, Task};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::deadline::Deadlines;
@@ -26,9 +27,9 @@ use crate::readiness::Readiness;
 use crate::reply::Reply;
 pub use crate::server::Ended;
 use crate::server::{self, Connections, Descriptors, Handler, Listening, MakeHandler, Server, Tunnel};
-use crate::telemetry::Observer;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::{Metrics, Samples, families};
+use crate::telemetry::{Observer, dropped_diagnostics};
 use crate::token::{CacheCounters, Verifier};
 
 /// Why a gate with valid settings does not start.
@@ -121,7 +122,8 @@ impl App {
         self.admin.as_ref()?.local_addr().ok()
     }
 
-    /// Serves until `shutdown` and through the drain after it. The runtime that polls this is the control plane.
+    /// Serves until `shutdown` and through the drain after it. The runtime that polls this accepts connections and answers
+    /// probes; what may have to wait runs beside it.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> io::Result<Ended> {
         self.say_what_is_served();
         let readiness = Readiness::new();
@@ -135,11 +137,11 @@ impl App {
         });
         let used = places.clone();
         metrics.collect(move |samples| add_usage(samples, used.usage()));
-        // Ends with this function.
-        let mut control = JoinSet::new();
+        // Both end with this function.
+        let (mut control, mut background) = (JoinSet::new(), Vec::<Task>::new());
         let mut issuers = Vec::new();
         for (issuer, refresher) in self.issuers {
-            control.spawn(refresher.run(readiness.latch()));
+            background.push(Box::pin(refresher.run(readiness.latch())));
             issuers.push(issuer);
         }
         for (listener, verbose) in [(self.health, false), (self.admin, true)] {
@@ -159,9 +161,15 @@ impl App {
             control.spawn(Arc::clone(trust).watch());
         }
         if let Some(tls) = &self.config.server.tls {
-            control.spawn(Arc::clone(tls).watch(self.clock.clone()));
+            background.push(Box::pin(Arc::clone(tls).watch(self.clock.clone())));
         }
+        let _background = Background::start("background", background)?;
         let log = AccessLog::start(&self.config.telemetry, self.access_log)?;
+        let logged = log.clone();
+        metrics.collect(move |samples| {
+            samples.count(&families::LOG_DROPPED, &["access"], logged.dropped());
+            samples.count(&families::LOG_DROPPED, &["diagnostics"], dropped_diagnostics());
+        });
         let make = MakeGateway { config: Arc::new(self.config), issuers, clock: self.clock, log, metrics, places };
         let settings = make.config.server.clone();
         let server = Server::start(self.data, settings, &make)?;

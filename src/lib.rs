@@ -20,6 +20,7 @@
 
 pub mod admin;
 pub mod app;
+pub mod background;
 pub mod chunked;
 pub mod cli;
 pub mod clock;

@@ -11,27 +11,36 @@ use claimgate::command_line;
 use claimgate::config::Config;
 use claimgate::telemetry;
 use clap::Parser;
+use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// What a shell shows for a process that SIGTERM ended.
 const TERMINATED: u8 = 143;
 
-/// The control plane's runtime; the workers have their own.
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
+/// Why a process ends early: its exit code, behind what was said of it.
+struct Stopped(u8);
+
+/// The runtime of the acceptor and of probes. The workers have their own, and so has what fetches keys.
+fn main() -> ExitCode {
     let flags = match Flags::try_parse_from(command_line::join_negative(std::env::args_os())) {
         Ok(flags) => flags,
         Err(error) => return complain(&error),
     };
-    match run(&flags).await {
+    let runtime = match Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let Stopped(code) = failed(&error);
+            return ExitCode::from(code);
+        }
+    };
+    let ended = runtime.block_on(run(&flags));
+    // A look-up of a name can take half a minute, and cannot be stopped.
+    runtime.shutdown_background();
+    match ended {
         Ok(Ended::Clean) => ExitCode::SUCCESS,
         Ok(Ended::Cut) => ExitCode::from(TERMINATED),
         Ok(Ended::Failed) => ExitCode::FAILURE,
-        Err((message, code)) => {
-            // Before there are settings there is no log.
-            let _ = writeln!(std::io::stderr(), "{message}");
-            ExitCode::from(code)
-        }
+        Err(Stopped(code)) => ExitCode::from(code),
     }
 }
 
@@ -45,24 +54,42 @@ fn complain(error: &clap::Error) -> ExitCode {
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
-async fn run(flags: &Flags) -> Result<Ended, (String, u8)> {
-    let failed = |error: &dyn std::error::Error| (format!("error: {error}"), 1);
+async fn run(flags: &Flags) -> Result<Ended, Stopped> {
     let shutdown = shutdown().map_err(|error| failed(&error))?;
     match &flags.command {
-        Some(Command::Demo) => return demo::run(shutdown).await.map_err(|error| failed(&error)),
+        Some(Command::Demo) => demo::run(shutdown).await.map_err(|error| failed(&error)),
         Some(Command::Healthcheck(flags)) => {
-            return healthcheck::run(flags).await.map(|()| Ended::Clean).map_err(|error| failed(&error));
+            healthcheck::run(flags).await.map(|()| Ended::Clean).map_err(|error| failed(&error))
         }
-        Some(Command::Inject(flags)) => {
-            let done = inject::run(flags).map(|()| Ended::Clean);
-            return done.map_err(|error| (format!("error: {error}"), error.exit_code()));
-        }
-        None => {}
+        Some(Command::Inject(flags)) => inject::run(flags)
+            .map(|()| Ended::Clean)
+            .map_err(|error| stopped(&format!("error: {error}"), error.exit_code())),
+        None => serve(flags, shutdown).await,
     }
-    let config = Config::resolve(flags).map_err(|mistakes| (mistakes.to_string(), 2))?;
-    telemetry::init(&config.telemetry);
-    let app = App::bind(config, Clock::system()).map_err(|error| failed(&error))?;
-    app.run(shutdown).await.map_err(|error| failed(&error))
+}
+
+async fn serve(flags: &Flags, shutdown: impl Future<Output = ()>) -> Result<Ended, Stopped> {
+    let config = Config::resolve(flags).map_err(|mistakes| stopped(&mistakes.to_string(), 2))?;
+    let diagnostics = telemetry::init(&config.telemetry).map_err(|error| failed(&error))?;
+    let ended = match App::bind(config, Clock::system()) {
+        Ok(app) => app.run(shutdown).await.map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    // From here on stderr may be full.
+    ended.map_err(|error| {
+        diagnostics.say(&format!("error: {error}"));
+        Stopped(1)
+    })
+}
+
+fn failed(error: &dyn std::error::Error) -> Stopped {
+    stopped(&format!("error: {error}"), 1)
+}
+
+/// Before there are settings there is no log.
+fn stopped(message: &str, code: u8) -> Stopped {
+    let _ = writeln!(std::io::stderr(), "{message}");
+    Stopped(code)
 }
 
 /// The first SIGTERM or SIGINT; the second one ends the process at once.

@@ -1,10 +1,11 @@
-//! A fault of ours in one request costs that request's connection and nothing else.
+//! A fault of ours in one request costs that request's connection and nothing else, and what hangs in one does not keep
+//! the process.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::rc::Rc;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -39,6 +40,14 @@ impl Handler for Fragile {
 
     async fn handle(&self, head: Rc<Parts>, _: Incoming, _: &Peer, _: Option<&Interim>) -> Reply<Full<Bytes>> {
         assert_ne!(head.uri.path(), "/panic", "as asked");
+        if head.uri.path() == "/look-up" {
+            // As the look-up of a name does while no name server answers.
+            tokio::task::spawn_blocking(|| {
+                loop {
+                    thread::park();
+                }
+            });
+        }
         Reply { body: Full::from("ok"), ..Reply::default() }
     }
 
@@ -64,8 +73,8 @@ fn settings(listen: Listen) -> Settings {
     }
 }
 
-#[tokio::test]
-async fn a_panic_takes_down_its_own_connection_alone() {
+/// Serves on a thread of its own: where, the signal to stop, and the thread.
+fn serve() -> (SocketAddr, oneshot::Sender<()>, JoinHandle<Ended>) {
     let listen = Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)));
     let listener = Listening::open(&listen).unwrap();
     let addr = listener.local_addr().unwrap();
@@ -78,6 +87,22 @@ async fn a_panic_takes_down_its_own_connection_alone() {
             server.run(shutdown).await
         })
     });
+    (addr, stop, served)
+}
+
+#[tokio::test]
+async fn a_look_up_that_hangs_in_a_worker_does_not_keep_the_server() {
+    let (addr, stop, served) = serve();
+    let mut client = Client::connect(addr).await;
+    client.send(client::request("GET", "/look-up", None, "")).await;
+    assert_eq!(client.response().await.text(), "ok");
+    stop.send(()).unwrap();
+    assert_eq!(served.join().unwrap(), Ended::Clean);
+}
+
+#[tokio::test]
+async fn a_panic_takes_down_its_own_connection_alone() {
+    let (addr, stop, served) = serve();
     let (mut other, mut victim) = (Client::connect(addr).await, Client::connect(addr).await);
     other.send(client::request("GET", "/", None, "")).await;
     assert_eq!(other.response().await.text(), "ok");

@@ -1,5 +1,6 @@
 //! Listeners of their own: health for the kubelet, and the same with details and metrics for operators on loopback.
 
+mod connections;
 mod health;
 mod metrics;
 mod origin;
@@ -13,20 +14,21 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
+use self::connections::{Activity, Connections};
 pub use self::origin::{HealthCheck, InvalidHealthCheck, OriginHealth, Way};
 use crate::issuer::Issuer;
 use crate::readiness::Readiness;
 use crate::telemetry::metrics::Metrics;
 
-/// The most connections of one listener: probes and a few people.
-const MAX_CONNECTIONS: usize = 64;
 /// For the head of a request.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// For a whole connection; whoever asks more connects anew.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(1);
+/// The largest head, in bytes, and the least that hyper lets us set: with hyper's own limit, these connections would hold
+/// 50 MiB.
+const MAX_HEAD: usize = 8 * 1024;
+/// For a whole connection; a client that asks more connects again.
 const CONNECTION_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// What a listener shows.
@@ -52,27 +54,29 @@ pub async fn serve(listener: TcpListener, view: View) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "a health listener could not be registered"),
     };
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let health = Arc::new(health::Health { view, has_started: AtomicBool::new(false) });
-    let mut connections = JoinSet::new();
+    let mut connections = Connections::default();
     loop {
-        while connections.try_join_next().is_some() {}
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        connections.make_room().await;
         let Ok((stream, _)) = listener.accept().await else {
             sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let health = Arc::clone(&health);
-        connections.spawn(async move {
-            let _place = place;
-            let service = service_fn(|request| {
-                let health = Arc::clone(&health);
-                async move { Ok::<_, Infallible>(health.answer(&request).await) }
-            });
-            let mut builder = http1::Builder::new();
-            builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-            // Whoever breaks it off, or takes too long, knows it.
-            let _ = timeout(CONNECTION_TIMEOUT, builder.serve_connection(TokioIo::new(stream), service)).await;
-        });
+        let activity = Activity::default();
+        connections.spawn(activity.clone(), answer(stream, Arc::clone(&health), activity));
     }
+}
+
+async fn answer(stream: TcpStream, health: Arc<health::Health>, activity: Activity) {
+    let service = service_fn(|request| {
+        let (health, activity) = (Arc::clone(&health), activity.clone());
+        async move {
+            let _in_progress = activity.begin();
+            Ok::<_, Infallible>(health.answer(&request).await)
+        }
+    });
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD);
+    // A peer that breaks it off, or takes too long, knows it.
+    let _ = timeout(CONNECTION_TIMEOUT, builder.serve_connection(TokioIo::new(stream), service)).await;
 }

@@ -182,7 +182,10 @@ impl Thread {
         // Blocking threads resolve names, nothing else.
         let mut builder = Builder::new_current_thread();
         let runtime = turn::count(builder.enable_all().max_blocking_threads(4)).build_local(LocalOptions::default())?;
-        Ok(runtime.block_on(self.work(make)))
+        let has_cut = runtime.block_on(self.work(make));
+        // A look-up of a name can take half a minute, and cannot be stopped.
+        runtime.shutdown_background();
+        Ok(has_cut)
     }
 
     async fn work<M: MakeHandler>(mut self, make: M) -> bool {

@@ -2,21 +2,14 @@
 
 use std::io::Write;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::line_queue::{Bounds, LineQueue};
 use super::{LogFormat, Settings};
 
-/// Lines that may wait for the writer; beyond it they are dropped and counted.
-const QUEUE: usize = 8 * 1024;
-/// How long the writer may take to finish when the process ends.
-const FLUSH_TIME: Duration = Duration::from_secs(1);
-/// How often at the most dropped lines are spoken of.
-const DROP_NOTICE: Duration = Duration::from_secs(1);
+/// What may wait for the writer; beyond it lines are dropped and counted.
+const BOUNDS: Bounds = Bounds { lines: 8 * 1024, bytes: 4 * 1024 * 1024 };
 
 /// Which requests are logged.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -80,12 +73,14 @@ pub struct AccessLog {
     queue: Option<Arc<Queue>>,
 }
 
+/// What was logged is written before the last clone is gone, or the time for it has passed.
 #[derive(Debug)]
-struct Queue {
-    lines: Option<SyncSender<String>>,
-    dropped: Arc<AtomicU64>,
-    /// Disconnected when the writer is done.
-    done: std::sync::Mutex<Receiver<()>>,
+struct Queue(LineQueue);
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        self.0.end();
+    }
 }
 
 impl AccessLog {
@@ -95,16 +90,15 @@ impl AccessLog {
         if mode == Mode::Off {
             return Ok(Self { mode, format, queue: None });
         }
-        let (lines, received) = sync_channel(QUEUE);
-        let (ended, done) = sync_channel(0);
-        let dropped = Arc::new(AtomicU64::new(0));
-        let counter = Arc::clone(&dropped);
-        thread::Builder::new().name("access-log".to_owned()).spawn(move || {
-            let _ended = ended;
-            write_all(&received, &counter, output);
+        let queue = LineQueue::start("access-log", BOUNDS, output, |count| {
+            tracing::warn!(count, "lines of the access log were dropped: stdout is not read fast enough");
         })?;
-        let queue = Queue { lines: Some(lines), dropped, done: done.into() };
-        Ok(Self { mode, format, queue: Some(Arc::new(queue)) })
+        Ok(Self { mode, format, queue: Some(Arc::new(Queue(queue))) })
+    }
+
+    /// How many lines were dropped so far.
+    pub fn dropped(&self) -> u64 {
+        self.queue.as_deref().map_or(0, |queue| queue.0.dropped())
     }
 
     /// Whether a request that was answered or cut here, or that was forwarded, is logged.
@@ -118,10 +112,10 @@ impl AccessLog {
 
     /// Logs a request; when the queue is full, counts it instead.
     pub fn write(&self, record: &Record<'_>) {
-        let Some(Queue { lines: Some(lines), dropped, .. }) = self.queue.as_deref() else { return };
-        if lines.try_send(self.line(record)).is_err() {
-            dropped.fetch_add(1, Ordering::Relaxed);
-        }
+        let Some(queue) = self.queue.as_deref() else { return };
+        let mut line = self.line(record);
+        line.push('\n');
+        queue.0.push(line.into_boxed_str().into_boxed_bytes());
     }
 
     fn line(&self, record: &Record<'_>) -> String {
@@ -142,58 +136,18 @@ fn text(record: &Record<'_>) -> String {
     format!("{ts} {peer} \"{method} {path}\" {status} {bytes_out} {duration_ms:.3}ms {reason}{detail} {request_id}")
 }
 
-impl Drop for Queue {
-    fn drop(&mut self) {
-        self.lines = None;
-        if let Ok(done) = self.done.lock() {
-            let _ = done.recv_timeout(FLUSH_TIME);
-        }
-    }
-}
-
-/// Writes until every sender is gone; flushes when there is nothing to write.
-fn write_all(lines: &Receiver<String>, dropped: &AtomicU64, output: Box<dyn Write + Send>) {
-    let mut output = std::io::BufWriter::new(output);
-    let mut told = Instant::now();
-    loop {
-        let line = match lines.try_recv() {
-            Ok(line) => line,
-            Err(_empty) => {
-                let _ = output.flush();
-                match lines.recv_timeout(DROP_NOTICE) {
-                    Ok(line) => line,
-                    Err(RecvTimeoutError::Timeout) => {
-                        tell(dropped);
-                        continue;
-                    }
-                    Err(RecvTimeoutError::Disconnected) => return tell(dropped),
-                }
-            }
-        };
-        // A closed stdout is nobody's error: whoever closed it does not want the lines.
-        let _ = writeln!(output, "{line}");
-        if told.elapsed() >= DROP_NOTICE {
-            told = Instant::now();
-            tell(dropped);
-        }
-    }
-}
-
-fn tell(dropped: &AtomicU64) {
-    let count = dropped.swap(0, Ordering::Relaxed);
-    if count > 0 {
-        tracing::warn!(count, "lines of the access log were dropped: stdout is not read fast enough");
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io;
     use std::sync::Mutex;
+    use std::time::Instant;
 
     use serde_json::Value;
 
     use super::*;
+    use crate::telemetry::line_queue::FLUSH_TIME;
+
+    const QUEUE: usize = BOUNDS.lines;
 
     /// Takes bytes when it is let.
     #[derive(Clone, Default)]
@@ -287,7 +241,7 @@ mod tests {
         for _ in 0..3 * QUEUE {
             log.write(&record("r"));
         }
-        let dropped = log.queue.as_ref().unwrap().dropped.load(Ordering::Relaxed);
+        let dropped = log.dropped();
         assert!(dropped >= QUEUE as u64, "{dropped}");
         drop(stuck);
         drop(log);

@@ -11,7 +11,7 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::MAX_VALUE;
+use super::diagnostics::MAX_VALUE;
 
 /// The format.
 #[derive(Clone, Copy, Debug)]

@@ -9,4 +9,5 @@ mod healthcheck;
 mod lists;
 mod messages;
 mod mistakes;
+mod probes;
 mod start;

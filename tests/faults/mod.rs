@@ -8,6 +8,7 @@ mod heads;
 mod issuer;
 mod keys;
 mod retries;
+mod stuck;
 mod upstream;
 
 use crate::support::{Gate, client};

@@ -91,6 +91,8 @@ families! {
         "Keys that verify tokens now; 0 means that every token of this issuer gets 503.";
     CLOCK_SKEW: Gauge "claimgate_issuer_clock_skew_seconds" ["issuer"]
         "How far the issuer's clock is ahead of ours, exact to about a second; absent until it is known.";
+    LOG_DROPPED: Counter "claimgate_log_lines_dropped_total" ["log"]
+        "Lines that were dropped because their reader was too slow, by log: access (stdout) or diagnostics (stderr).";
     READY: Gauge "claimgate_ready" []
         "1 when requests should come, as at /readyz; else 0.";
     BUILD_INFO: Gauge "claimgate_build_info" ["version"]

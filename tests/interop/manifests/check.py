@@ -171,6 +171,9 @@ def closed(name, documents):
         expect(f"{name}: its Service leads to the gate", targets == [4180] or targets == ["claimgate"], targets)
     has_policy = any(document["kind"] == "NetworkPolicy" for document in documents)
     expect(f"{name}: it has a NetworkPolicy", has_policy or name.startswith(("chart-", "dependent-", "inject-")))
+    for policy in (document for document in documents if document["kind"] == "NetworkPolicy"):
+        opened = [port.get("port") for rule in policy["spec"]["ingress"] for port in rule.get("ports", [])]
+        expect(f"{name}: its NetworkPolicy opens one port, and not that of health", len(opened) == 1 and 9181 not in opened, opened)
     for app in (one for one in containers(documents) if one["name"] == "app"):
         asks = [app[probe]["httpGet"] for probe in ("livenessProbe", "readinessProbe")]
         is_ours = all(ask["port"] == 9181 and ask["path"].startswith("/healthz/origin?") for ask in asks)
