@@ -158,12 +158,12 @@ impl App {
             }
         }
         for trust in self.config.trusts() {
-            control.spawn(Arc::clone(trust).watch());
+            background.push(Box::pin(Arc::clone(trust).watch()));
         }
         if let Some(tls) = &self.config.server.tls {
             background.push(Box::pin(Arc::clone(tls).watch(self.clock.clone())));
         }
-        let _background = Background::start("background", background)?;
+        let background = Background::start("background", background)?;
         let log = AccessLog::start(&self.config.telemetry, self.access_log)?;
         let logged = log.clone();
         metrics.collect(move |samples| {
@@ -181,6 +181,7 @@ impl App {
             tracing::info!("draining");
         };
         let ended = server.run(draining).await;
+        background.stop();
         tracing::info!(?ended, "stopped");
         Ok(ended)
     }

@@ -2,7 +2,9 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
+use std::time::Duration;
 
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
@@ -11,14 +13,21 @@ use tokio::task::JoinSet;
 /// One of its tasks.
 pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// The thread. It ends after this is dropped, and nothing waits for that.
+/// How long the end of the tasks is waited for: one of them may be in the middle of a file that hangs.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// The thread. It ends once this is dropped.
 #[derive(Debug)]
-pub struct Background(#[expect(dead_code, reason = "its drop is the signal to stop")] oneshot::Sender<()>);
+pub struct Background {
+    stop: oneshot::Sender<()>,
+    ended: Receiver<()>,
+}
 
 impl Background {
-    /// Runs these tasks until it is dropped.
+    /// Runs these tasks until it is stopped or dropped.
     pub fn start(name: &str, tasks: Vec<Task>) -> io::Result<Self> {
         let (stop, stopped) = oneshot::channel::<()>();
+        let (ending, ended) = sync_channel(1);
         let runtime = Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().name(name.to_owned()).spawn(move || {
             runtime.block_on(async {
@@ -28,9 +37,16 @@ impl Background {
                 }
                 let _ = stopped.await;
             });
+            let _ = ending.try_send(());
             // A look-up of a name can take half a minute, and cannot be stopped.
             runtime.shutdown_background();
         })?;
-        Ok(Self(stop))
+        Ok(Self { stop, ended })
+    }
+
+    /// Ends the tasks, so that none of them logs behind what is logged next; waits a moment at most.
+    pub fn stop(self) {
+        drop(self.stop);
+        let _ = self.ended.recv_timeout(PATIENCE);
     }
 }

@@ -9,8 +9,8 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use super::http2::{Errors, Reporter};
 use super::allowance::Allowance;
+use super::http2::{Errors, Reporter};
 use super::io::{Buffers, Connection, Limits};
 use super::listening::Released;
 use super::preamble::Preamble;

@@ -13,9 +13,9 @@ mod tunnel;
 
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{Method, Request, Response};
@@ -61,12 +61,8 @@ pub(super) async fn serve<H: Handler>(
     peer: &Rc<Peer>,
     worker: &Rc<Worker<H>>,
 ) {
-    let streams = Streams::new(
-        Rc::clone(&connection),
-        Rc::clone(peer),
-        Rc::clone(&worker.reporter),
-        worker.strangers.nothing(),
-    );
+    let streams =
+        Streams::new(Rc::clone(&connection), Rc::clone(peer), Rc::clone(&worker.reporter), worker.strangers.nothing());
     run(&connection, &streams, watch, peer, worker).await;
     if streams.are_cut() {
         linger(&connection, watch).await;
@@ -112,24 +108,8 @@ async fn run<H: Handler>(
             http.as_mut().graceful_shutdown();
             streams.hurry();
         }
-        let mut odd = 0;
-        loop {
-            match http.as_mut().poll(cx) {
-                // To a CONNECT that has a length hyper says that it is done: the connection goes on with all others.
-                Poll::Ready(Ok(())) if odd < MAX_STREAMS && !streams.are_over() => {
-                    odd += 1;
-                    continue;
-                }
-                Poll::Ready(ended) => {
-                    let _ = ended.inspect_err(|error| tracing::debug!(error = %ErrorChain(error), "connection ended"));
-                    return Poll::Ready(());
-                }
-                Poll::Pending => {}
-            }
-            // What they have written, and new ones, are the connection's to see to.
-            if !streams.poll(cx) {
-                break;
-            }
+        if poll_all(http.as_mut(), streams, cx).is_ready() {
+            return Poll::Ready(());
         }
         if stage >= Stage::CloseIdle {
             streams.hurry();
@@ -150,6 +130,33 @@ async fn run<H: Handler>(
         }
     })
     .await;
+}
+
+/// Drives the connection and its streams as far as they go. Ready at the end of the connection.
+fn poll_all(
+    mut http: Pin<&mut impl Future<Output = hyper::Result<()>>>,
+    streams: &Streams,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    let mut odd = 0;
+    loop {
+        match http.as_mut().poll(cx) {
+            // To a CONNECT that has a length hyper says that it is done: the connection goes on with all others.
+            Poll::Ready(Ok(())) if odd < MAX_STREAMS && !streams.are_over() => {
+                odd += 1;
+                continue;
+            }
+            Poll::Ready(ended) => {
+                let _ = ended.inspect_err(|error| tracing::debug!(error = %ErrorChain(error), "connection ended"));
+                return Poll::Ready(());
+            }
+            Poll::Pending => {}
+        }
+        // What they have written, and new ones, are the connection's to see to.
+        if !streams.poll(cx) {
+            return Poll::Pending;
+        }
+    }
 }
 
 fn builder(streams: &Streams) -> http2::Builder<Streams> {

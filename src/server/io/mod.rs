@@ -327,7 +327,7 @@ impl Connection {
         }
         let is_overdue = self.unfinished.is_overdue();
         if !is_overdue {
-            self.unfinished.hold(wire.held_size(), cx);
+            self.unfinished.hold(wire.held_capacity(), cx);
         }
         is_overdue
     }

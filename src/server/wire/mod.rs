@@ -215,8 +215,8 @@ impl Wire {
         matches!(self.state, State::Head { .. }) && !self.held.is_empty()
     }
 
-    /// How many bytes are here that were not taken.
-    pub(super) fn held_size(&self) -> usize {
+    /// How much memory is held for bytes that were not taken.
+    pub(super) fn held_capacity(&self) -> usize {
         self.held.capacity()
     }
 
