@@ -281,6 +281,10 @@ fn switch(
     inbound: &Inbound<'_>,
 ) -> Result<(OriginIo, Bytes), Denial> {
     asked.filter(&mut reply.head, inbound.sub_protocols)?;
+    // Until then, the client sends in the protocol in which it began (RFC 9110 §7.8).
+    if !exchange.is_complete() {
+        return Err(response_head::invalid("it switched protocols before the request had ended"));
+    }
     let switched = reply.body.switched();
     exchange.deadline().disarm();
     switched.ok_or_else(|| response_head::invalid("it closed the connection"))

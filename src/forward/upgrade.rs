@@ -55,16 +55,18 @@ fn is_named_websocket(protocol: &str) -> bool {
 }
 
 /// What a request asks for, of what may be passed on: WebSocket, and the `others`. `None`: it goes on without.
+///
+/// Content comes before the switch (RFC 9110 §7.8): `docker exec` sends some. A WebSocket handshake has none.
 pub(super) fn asked(head: &request::Parts, has_body: bool, others: &[String]) -> Result<Option<Box<Asked>>, Denial> {
     if is_extended_connect(head) {
         return Asked::by_connect(head).map(|asked| Some(Box::new(asked)));
     }
-    if has_body || !is_asking(head) {
+    if !is_asking(head) {
         return Ok(None);
     }
     let is_allowed = |name: &&str| {
         if is_named_websocket(name) {
-            is_handshake(head)
+            !has_body && is_handshake(head)
         } else {
             others.iter().any(|other| other.eq_ignore_ascii_case(name))
         }

@@ -8,6 +8,7 @@ mod liveness;
 mod pressure;
 mod protocol_tokens;
 mod tunnel;
+mod upload;
 
 use aws_lc_rs::digest;
 use base64::Engine as _;
@@ -56,8 +57,13 @@ impl Sockets {
 
     /// Sends a request with these fields; what the origin gets of it.
     pub(crate) async fn ask(&self, fields: &str) -> (Client, Client, String) {
+        self.ask_by("GET", fields).await
+    }
+
+    /// The same with another method.
+    async fn ask_by(&self, method: &str, fields: &str) -> (Client, Client, String) {
         let mut client = self.client().await;
-        client.send(client::request("GET", "/chat?room=1", Some(&self.token), fields)).await;
+        client.send(client::request(method, "/chat?room=1", Some(&self.token), fields)).await;
         let mut origin = self.accept().await;
         let head = origin.read_head().await;
         (client, origin, head)
