@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use claimgate::app::{App, Ended};
 use claimgate::cli::{Command, Flags};
@@ -13,6 +14,7 @@ use claimgate::telemetry;
 use clap::Parser;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 
 /// What a shell shows for a process that SIGTERM ended.
 const TERMINATED: u8 = 143;
@@ -71,8 +73,13 @@ async fn run(flags: &Flags) -> Result<Ended, Stopped> {
 async fn serve(flags: &Flags, shutdown: impl Future<Output = ()>) -> Result<Ended, Stopped> {
     let config = Config::resolve(flags).map_err(|mistakes| stopped(&mistakes.to_string(), 2))?;
     let diagnostics = telemetry::init(&config.telemetry).map_err(|error| failed(&error))?;
+    // Before a port is bound: unheard, it ends the process.
+    let hang_ups = signal(SignalKind::hangup()).map_err(|error| failed(&error))?;
     let ended = match App::bind(config, Clock::system()) {
-        Ok(app) => app.run(shutdown).await.map_err(|error| error.to_string()),
+        Ok(app) => {
+            tokio::spawn(reload_at(hang_ups, app.reload()));
+            app.run(shutdown).await.map_err(|error| error.to_string())
+        }
         Err(error) => Err(error.to_string()),
     };
     // From here on stderr may be full.
@@ -102,6 +109,13 @@ fn shutdown() -> std::io::Result<impl Future<Output = ()>> {
             std::process::exit(i32::from(TERMINATED));
         });
     })
+}
+
+/// As other servers, it takes SIGHUP for a wish to read everything again.
+async fn reload_at(mut hang_ups: Signal, reload: Arc<Notify>) {
+    while hang_ups.recv().await.is_some() {
+        reload.notify_one();
+    }
 }
 
 async fn next((terminate, interrupt): &mut (Signal, Signal)) {

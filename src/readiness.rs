@@ -13,9 +13,16 @@ struct State {
     draining: AtomicBool,
 }
 
-/// Holds readiness back until it is dropped.
+/// Holds readiness back until it is released or its last clone dropped. Who keeps a clone does not become ready because the
+/// task that was to release it has panicked.
+#[derive(Clone, Debug)]
+pub struct Latch(Arc<Hold>);
+
 #[derive(Debug)]
-pub struct Latch(Arc<State>);
+struct Hold {
+    state: Arc<State>,
+    is_released: AtomicBool,
+}
 
 impl Readiness {
     /// Ready at once: no latch yet, not draining.
@@ -26,7 +33,7 @@ impl Readiness {
     /// One more thing to wait for.
     pub fn latch(&self) -> Latch {
         self.0.latches.fetch_add(1, Ordering::AcqRel);
-        Latch(Arc::clone(&self.0))
+        Latch(Arc::new(Hold { state: Arc::clone(&self.0), is_released: AtomicBool::new(false) }))
     }
 
     /// From now on, and for good, not ready: the process is going away.
@@ -45,9 +52,24 @@ impl Readiness {
     }
 }
 
-impl Drop for Latch {
+impl Latch {
+    /// What was waited for is there. Does nothing the second time.
+    pub fn release(&self) {
+        self.0.release();
+    }
+}
+
+impl Hold {
+    fn release(&self) {
+        if !self.is_released.swap(true, Ordering::AcqRel) {
+            self.state.latches.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
+
+impl Drop for Hold {
     fn drop(&mut self) {
-        self.0.latches.fetch_sub(1, Ordering::AcqRel);
+        self.release();
     }
 }
 
@@ -65,5 +87,19 @@ mod tests {
         assert!(readiness.is_ready());
         readiness.drain();
         assert!(!readiness.is_ready());
+    }
+
+    #[test]
+    fn a_latch_counts_once_however_often_it_is_released_and_cloned() {
+        let readiness = Readiness::new();
+        let (first, second) = (readiness.latch(), readiness.latch());
+        let clone = first.clone();
+        drop(first);
+        clone.release();
+        clone.release();
+        drop(clone);
+        assert!(!readiness.is_ready(), "the second holds it back");
+        second.release();
+        assert!(readiness.is_ready());
     }
 }

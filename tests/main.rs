@@ -32,6 +32,7 @@ mod overload;
 mod panics;
 mod private_keys;
 mod refused_uploads;
+mod reload;
 mod restart;
 mod rooms;
 mod rotation;

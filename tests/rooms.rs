@@ -14,7 +14,7 @@ const ARROWS: [(&str, &[&str]); 32] = [
     ("main", &["command_line", "cli", "config", "app", "command", "telemetry", "clock"]),
     ("cli", &[]),
     ("config", &["cli", "server", "admin", "peer", "issuer", "token", "policy", "forward", "telemetry", "jose", "trust"]),
-    ("app", &["config", "server", "admin", "gateway", "forward", "policy", "token", "issuer", "telemetry", "readiness", "clock", "denial", "deadline", "liveness", "peer", "interim", "incoming", "reply", "background"]),
+    ("app", &["config", "server", "admin", "gateway", "forward", "policy", "token", "issuer", "telemetry", "readiness", "clock", "denial", "deadline", "liveness", "peer", "interim", "incoming", "reply", "background", "trust"]),
     ("background", &[]),
     ("command", &["app", "cli", "config", "server", "admin", "jose", "clock", "telemetry"]),
     ("telemetry", &["denial", "clock", "counter", "target"]),
@@ -40,7 +40,7 @@ const ARROWS: [(&str, &[&str]); 32] = [
     ("respond", &["denial"]),
     ("gateway", &["token", "policy", "forward", "respond", "telemetry", "denial", "clock", "liveness", "peer", "interim", "incoming", "reply"]),
     ("server", &["denial", "deadline", "liveness", "turn", "counter", "peer", "clock", "interim", "incoming", "chunked", "reply", "target"]),
-    ("admin", &["server", "readiness", "telemetry", "issuer", "denial", "clock", "trust"]),
+    ("admin", &["background", "server", "readiness", "telemetry", "issuer", "denial", "clock", "trust"]),
 ];
 
 const MAX_FILE: usize = 400;

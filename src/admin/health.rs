@@ -6,12 +6,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use http::uri::Authority;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 
 use super::{View, metrics, origin};
 use crate::issuer::Status;
 use crate::telemetry::shown;
+
+/// Where a reload is asked for.
+const RELOAD: &str = "/-/reload";
+const ON_PURPOSE: HeaderName = HeaderName::from_static("x-claimgate");
 
 /// How much of a text of an issuer is shown, in bytes.
 const MAX_TEXT: usize = 512;
@@ -48,10 +52,11 @@ impl Health {
         if self.view.verbose && !is_for_this_machine(request) {
             return plain(StatusCode::FORBIDDEN, "this listener answers to a loopback Host only\n".to_owned());
         }
+        if self.view.verbose && request.uri().path() == RELOAD {
+            return self.reload(request);
+        }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "GET or HEAD\n".to_owned());
-            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return response;
+            return not_allowed("GET, HEAD");
         }
         let is_verbose = self.view.verbose && request.uri().query().is_some_and(asks_for_details);
         match request.uri().path() {
@@ -61,10 +66,22 @@ impl Health {
             "/startupz" => verdict(self.has_started(), String::new()),
             "/metrics" if self.view.verbose => metrics::answer(&self.view),
             _ if self.view.verbose => {
-                plain(StatusCode::NOT_FOUND, "/livez, /readyz, /startupz or /metrics\n".to_owned())
+                plain(StatusCode::NOT_FOUND, "/livez, /readyz, /startupz, /metrics or POST /-/reload\n".to_owned())
             }
             _ => plain(StatusCode::NOT_FOUND, "/livez, /readyz or /startupz\n".to_owned()),
         }
+    }
+
+    /// No page in a browser sends the field without asking first, and it is not told that it may (Fetch §3.2.2).
+    fn reload<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+        if request.method() != Method::POST {
+            return not_allowed("POST");
+        }
+        if request.headers().get(ON_PURPOSE).is_none_or(|value| value != "1") {
+            return plain(StatusCode::FORBIDDEN, "this needs the field X-Claimgate: 1\n".to_owned());
+        }
+        self.view.reload.notify_one();
+        plain(StatusCode::ACCEPTED, "files are read again, and keys are fetched\n".to_owned())
     }
 
     fn has_started(&self) -> bool {
@@ -83,11 +100,20 @@ impl Health {
             // Writing into memory does not fail.
             let _ = write_issuer(&mut details, &issuer.status());
         }
+        for (task, count) in self.view.panics.each() {
+            let _ = writeln!(details, "[-] {}: panicked {count} times; it is run again", shown(&task, MAX_TEXT));
+        }
         for note in &self.view.notes {
             let _ = writeln!(details, "note: {note}");
         }
         details
     }
+}
+
+fn not_allowed(allowed: &'static str) -> Response<Full<Bytes>> {
+    let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, allowed.replace(", ", " or ") + "\n");
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+    response
 }
 
 /// A key set says what it likes: no text of it may look like a line of ours.
@@ -153,8 +179,11 @@ pub(super) fn plain(status: StatusCode, text: String) -> Response<Full<Bytes>> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::admin::{OriginHealth, Way};
+    use crate::background::Panics;
     use crate::clock::{Clock, NumericDate};
     use crate::issuer::{Failure, Issuer, Report, Settings};
     use crate::readiness::Readiness;
@@ -173,6 +202,8 @@ mod tests {
                 is_http2: false,
                 checks: Vec::new(),
             },
+            panics: Panics::default(),
+            reload: Arc::default(),
             verbose,
         };
         Health { view, has_started: AtomicBool::new(false) }

@@ -15,10 +15,12 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use self::connections::{Activity, Connections};
 pub use self::origin::{HealthCheck, InvalidHealthCheck, OriginHealth, Way};
+use crate::background::Panics;
 use crate::issuer::Issuer;
 use crate::readiness::Readiness;
 use crate::telemetry::metrics::Metrics;
@@ -44,13 +46,17 @@ pub struct View {
     pub metrics: Metrics,
     /// How the origin is asked for.
     pub origin: OriginHealth,
+    /// How often background tasks have panicked.
+    pub panics: Panics,
+    /// Is notified when a reload is asked for.
+    pub reload: Arc<Notify>,
     /// Whether details and metrics are shown, and then only to this machine.
     pub verbose: bool,
 }
 
 /// Serves until it is dropped.
-pub async fn serve(listener: TcpListener, view: View) {
-    let listener = match tokio::net::TcpListener::from_std(listener) {
+pub async fn serve(listener: Arc<TcpListener>, view: View) {
+    let listener = match listener.try_clone().and_then(tokio::net::TcpListener::from_std) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "a health listener could not be registered"),
     };

@@ -8,6 +8,7 @@
 mod bearer;
 mod disk;
 mod fetch;
+mod issuers;
 mod key_set;
 mod metadata;
 mod refresh;
@@ -30,6 +31,7 @@ use url::Url;
 
 pub use bearer::BearerTokenFile;
 pub use disk::CacheDir;
+pub use issuers::Issuers;
 pub use key_set::{Candidates, KeyIdentity, KeySet, NotFound};
 pub use refresher::{InvalidSettings, Refresher};
 pub use status::{Failure, KeyStatus, Report, Status};
@@ -94,32 +96,6 @@ impl Settings {
     }
 }
 
-/// The issuers that are trusted.
-#[derive(Clone, Debug)]
-pub struct Issuers(Arc<[Arc<Issuer>]>);
-
-impl Issuers {
-    /// Exactly these.
-    pub fn new(issuers: Vec<Arc<Issuer>>) -> Self {
-        Self(issuers.into())
-    }
-
-    /// The issuer of this name. Only compares with configured ones, byte for byte; no URL is made of it.
-    pub fn select(&self, iss: &str) -> Option<&Arc<Issuer>> {
-        self.iter().find(|issuer| issuer.identifier() == iss)
-    }
-
-    /// Changes whenever any of them publishes other keys.
-    pub fn epoch(&self) -> u64 {
-        self.iter().map(|issuer| issuer.snapshot.load().generation()).fold(0, u64::wrapping_add)
-    }
-
-    /// Each of them, as configured.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Issuer>> {
-        self.0.iter()
-    }
-}
-
 /// One issuer as the request path sees it. Shared by all workers.
 pub struct Issuer {
     settings: Settings,
@@ -128,6 +104,11 @@ pub struct Issuer {
     asked: Mutex<Asked>,
     /// Wakes the writer: something was asked for.
     wake: Notify,
+    /// Whether the operator asked for an attempt.
+    reload: AtomicBool,
+    /// The newest keys, also when they are too old to be published. A writer that begins again goes on from them, so that
+    /// no generation stands for two sets.
+    held: ArcSwap<KeySet>,
     absent: Mutex<AbsentKids>,
     hasher: KidHasher,
     waiting_room: Semaphore,
@@ -161,6 +142,8 @@ impl Issuer {
             progress: watch::Sender::new(Progress::default()),
             asked: Mutex::default(),
             wake: Notify::new(),
+            reload: AtomicBool::new(false),
+            held: ArcSwap::from_pointee(KeySet::none()),
             absent: Mutex::default(),
             hasher: KidHasher::default(),
             waiting_room: Semaphore::new(settings.waiting_room.min(Semaphore::MAX_PERMITS)),
@@ -185,9 +168,18 @@ impl Issuer {
         !self.far_expiration.swap(true, Ordering::Relaxed)
     }
 
-    /// The keys now: `None` when there never were any, or the issuer has not confirmed them for too long.
+    /// The keys now: `None` when there never were any, or the issuer has not confirmed them for too long. The writer
+    /// withdraws those, but they are not judged by either when it has come to a stop.
     pub fn keys(&self) -> Option<Guard<Arc<KeySet>>> {
-        Some(self.snapshot.load()).filter(|set| set.generation() != 0)
+        let is_valid =
+            |set: &Guard<Arc<KeySet>>| set.generation() != 0 && set.fetched_at().elapsed() < self.settings.max_stale;
+        Some(self.snapshot.load()).filter(is_valid)
+    }
+
+    /// Fetches the keys now, whatever the schedule says; at most one attempt a second.
+    pub fn reload(&self) {
+        self.reload.store(true, Ordering::Release);
+        self.wake.notify_one();
     }
 
     /// The keys that may verify a token. Waits only when there are none: at a cold start, or for an unknown `kid`.

@@ -5,6 +5,7 @@
 //! ```text
 //! the keys      None ─(1)(7)─> Held until fetched + max_stale ──(2)──> None       (1) again, while Held: until later
 //! the attempt   Idle until due ──(3)(4)──> InFlight ──(5)(6)──> Idle              never more than one in flight
+//!                    └──(8)──> due now                   └──(8)──> due at its end
 //!
 //! (1) an attempt succeeded             life known: due at 80 % of it, ± 10 % of that, back-off forgotten
 //! (2) max_stale passed                 action: withdraw the keys; the back-off is that without keys from now on
@@ -14,6 +15,7 @@
 //!                                      (4) when it can
 //! (6) failed                           due after the back-off; whoever asked meanwhile still waits for (4) or (3)
 //! (7) restored, after a restart        until they are max_stale old; the attempt stays due at once; never while Held
+//! (8) reloaded                         takes no permit; 1 s after the last attempt began at the earliest
 //! ```
 //!
 //! *Asked* is what a request with an unknown key does: it needs an attempt that begins later than itself. Without keys
@@ -47,6 +49,8 @@ pub(super) enum Event {
     },
     /// A request needs an attempt that begins from now on.
     Asked,
+    /// The operator wants an attempt that begins from now on.
+    Reload,
     /// The attempt brought keys.
     Succeeded {
         /// How long they are fresh, as the issuer says.
@@ -76,6 +80,10 @@ pub(super) struct State {
     held_until: Option<Duration>,
     /// Whether somebody needs an attempt that has not begun yet.
     asked: bool,
+    /// Whether the operator wants one.
+    reload: bool,
+    /// When the last attempt began.
+    begun: Duration,
     /// When both permits are back.
     permits_full_at: Duration,
     /// In a row.
@@ -91,6 +99,8 @@ enum Attempt {
 const SHORTEST_LIFE: Duration = Duration::from_mins(1);
 const LONGEST_LIFE: Duration = Duration::from_hours(1);
 const UNSTATED_LIFE: Duration = Duration::from_mins(10);
+/// The shortest time between the beginnings of attempts that the operator wants.
+const RELOAD_INTERVAL: Duration = Duration::from_secs(1);
 
 impl State {
     /// No keys, and due at once.
@@ -98,6 +108,8 @@ impl State {
         attempt: Attempt::Idle { due: Duration::ZERO },
         held_until: None,
         asked: false,
+        reload: false,
+        begun: Duration::ZERO,
         permits_full_at: Duration::ZERO,
         failures: 0,
     };
@@ -111,6 +123,7 @@ impl State {
                 self.held_until = self.held_until.or(Some(now.saturating_add(left)));
             }
             Event::Asked => self.asked |= self.held_until.is_some(),
+            Event::Reload => self.reload = true,
             Event::Succeeded { life, content } => {
                 self.attempt = Attempt::Idle { due: now + refresh_after(life, policy.max_stale, jitter) };
                 self.held_until = Some(now.saturating_add(policy.max_stale));
@@ -124,6 +137,7 @@ impl State {
             }
         }
         let withdraw = self.withdraw_if_stale(now, jitter);
+        self.reload_when_idle();
         let fetch = self.begin_if_possible(policy, now);
         (self, Actions { fetch, withdraw })
     }
@@ -154,6 +168,15 @@ impl State {
         stale
     }
 
+    fn reload_when_idle(&mut self) {
+        if self.reload
+            && let Attempt::Idle { due } = &mut self.attempt
+        {
+            *due = (*due).min(self.begun.saturating_add(RELOAD_INTERVAL));
+            self.reload = false;
+        }
+    }
+
     fn begin_if_possible(&mut self, policy: &Policy, now: Duration) -> bool {
         let Attempt::Idle { due } = self.attempt else { return false };
         if now < due {
@@ -163,6 +186,7 @@ impl State {
             self.permits_full_at = self.permits_full_at.max(now).saturating_add(policy.cooldown);
         }
         self.attempt = Attempt::InFlight;
+        self.begun = now;
         self.asked = false;
         true
     }
@@ -292,6 +316,60 @@ mod tests {
             actions.fetch
         });
         assert_eq!(fetches, [true, true, false, false]);
+    }
+
+    #[test]
+    fn a_reload_fetches_at_once_and_takes_no_permit() {
+        let mut machine = Machine::holding();
+        assert_eq!(machine.at(50_000, Event::Reload), FETCH);
+        assert_eq!(machine.at(50_100, SUCCEEDED), NOTHING);
+        assert_eq!(machine.wakes_at(), 850_100, "from then on as before");
+        // Both permits are there.
+        assert_eq!(machine.at(51_000, Event::Asked), FETCH);
+        machine.at(51_100, SUCCEEDED);
+        assert_eq!(machine.at(51_200, Event::Asked), FETCH);
+    }
+
+    #[test]
+    fn a_reload_during_an_attempt_is_for_another_one_behind_it() {
+        for ended in [SUCCEEDED, LACKING, Event::Failed] {
+            let mut machine = Machine::holding();
+            assert_eq!(machine.at(50_000, Event::Reload), FETCH);
+            for millis in [50_100, 50_200, 50_300] {
+                assert_eq!(machine.at(millis, Event::Reload), NOTHING, "{ended:?}");
+            }
+            assert_eq!(machine.at(54_000, ended), FETCH, "{ended:?}");
+            assert_eq!(machine.at(54_100, SUCCEEDED), NOTHING, "one for all three, {ended:?}");
+        }
+    }
+
+    #[test]
+    fn reloads_in_a_row_begin_an_attempt_a_second() {
+        let mut machine = Machine::holding();
+        let mut begun = Vec::new();
+        for millis in (50_000..55_000).step_by(10) {
+            if machine.at(millis, Event::Reload).fetch {
+                begun.push(millis);
+                machine.at(millis, SUCCEEDED);
+            }
+        }
+        assert_eq!(begun, [50_000, 51_000, 52_000, 53_000, 54_000]);
+    }
+
+    #[test]
+    fn a_reload_that_fails_withdraws_nothing_and_one_without_keys_does_not_wait_for_the_back_off() {
+        let mut machine = Machine::holding();
+        machine.at(50_000, Event::Reload);
+        assert_eq!(machine.at(51_000, Event::Failed), NOTHING);
+        let mut machine = Machine(State::START);
+        machine.at(0, Event::Tick);
+        for millis in [100, 1000, 3000, 7000, 15_000] {
+            machine.at(millis, Event::Failed);
+            machine.at(millis, Event::Tick);
+            machine.at(millis + 16_000, Event::Tick);
+        }
+        assert_eq!(machine.at(60_000, Event::Failed), NOTHING);
+        assert_eq!(machine.at(60_010, Event::Reload), FETCH);
     }
 
     #[test]

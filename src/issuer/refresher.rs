@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
@@ -22,6 +23,7 @@ use crate::jose::{UnusableKey, VerificationKey};
 use crate::readiness::Latch;
 
 /// Keeps one issuer's keys fresh.
+#[derive(Clone)]
 pub struct Refresher {
     issuer: Arc<Issuer>,
     source: Arc<Source>,
@@ -90,20 +92,25 @@ fn location(settings: &Settings) -> Result<Location, InvalidSettings> {
 }
 
 impl Refresher {
-    /// Fetches the keys, and keeps them fresh for ever. The latch drops at the first usable key set.
+    /// Fetches the keys, and keeps them fresh for ever. Releases the latch at the first usable key set.
     ///
-    /// One attempt is one task: a panic in it is a failed attempt and no more.
+    /// One attempt is one task: a panic in it is a failed attempt and no more. Where this itself has panicked, it can be
+    /// run again: it goes on from the keys that were there.
     pub async fn run(self, latch: Latch) {
         let Self { issuer, source, clock } = self;
         let policy = Policy { cooldown: issuer.settings.refresh_cooldown, max_stale: issuer.settings.max_stale };
         let (origin, mut state, mut event) = (Instant::now(), State::START, Event::Tick);
         let (kept, told) = watch::channel(None);
-        let (held, logged) = (Arc::new(KeySet::none()), HashSet::new());
+        let (held, logged) = (issuer.held.load_full(), HashSet::new());
         let file = KeyFile::of(&issuer.settings, &source).map(Arc::new);
-        let mut writer = Writer { clock, latch: Some(latch), held, logged, kept, issuer, is_skewed: false };
+        let mut writer = Writer { clock, latch, held, logged, kept, issuer, is_skewed: false };
         let (mut attempts, mut memory, mut keeper) = (JoinSet::new(), Memory::default(), JoinSet::new());
+        if writer.held.generation() != 0 {
+            event = Event::Restored { age: writer.held.fetched_at().elapsed() };
+        } else if let Some(file) = &file {
+            event = writer.restore(file).await;
+        }
         if let Some(file) = file {
-            event = writer.restore(&file).await;
             keeper.spawn(file.keep(told));
         }
         loop {
@@ -137,7 +144,7 @@ async fn until(time: Option<Instant>) {
 struct Writer {
     issuer: Arc<Issuer>,
     clock: Clock,
-    latch: Option<Latch>,
+    latch: Latch,
     /// The newest keys, also when they are too old to be published.
     held: Arc<KeySet>,
     /// The unusable keys that were logged.
@@ -160,8 +167,9 @@ impl Writer {
 
     fn publish(&mut self, next: Arc<KeySet>) {
         self.held = Arc::clone(&next);
+        self.issuer.held.store(Arc::clone(&next));
         self.issuer.snapshot.store(next);
-        self.latch = None;
+        self.latch.release();
     }
 
     /// An attempt ended: keeps what it brought, publishes it, and says so to the machine.
@@ -239,8 +247,11 @@ impl Writer {
         self.issuer.snapshot.store(Arc::new(KeySet::none()));
     }
 
-    /// A request needs an attempt, perhaps one that began meanwhile.
+    /// A request needs an attempt, perhaps one that began meanwhile; or the operator wants one.
     fn asked(&self) -> Event {
+        if self.issuer.reload.swap(false, Ordering::AcqRel) {
+            return Event::Reload;
+        }
         let started = self.issuer.progress.borrow().started;
         if lock(&self.issuer.asked).is_beyond(started) { Event::Asked } else { Event::Tick }
     }

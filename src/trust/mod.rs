@@ -82,15 +82,29 @@ impl Trust {
         let mut last = Fault::default();
         while self.is_from_files() {
             sleep(INTERVAL).await;
-            let current = self.current.load_full();
-            // A volume may hang.
-            let Ok((replaced, added)) = spawn_blocking(move || current.read_again()).await else { continue };
-            let fault = [&replaced, &added].into_iter().filter_map(Reading::problem).collect::<Vec<_>>().join("; ");
-            if fault.is_empty() {
-                self.take_up(replaced, added);
+            if let Some(fault) = self.look().await {
+                last.tell(fault);
             }
-            last.tell(fault);
         }
+    }
+
+    /// Takes changed files into use now, and says what is wrong with them.
+    pub async fn reload(&self) {
+        if let Some(fault) = self.look().await.filter(|fault| !fault.is_empty()) {
+            tracing::warn!("{fault}; what was read before stays in use");
+        }
+    }
+
+    /// What is wrong with the files, or an empty text; `None` when they could not be looked at.
+    async fn look(&self) -> Option<String> {
+        let current = self.current.load_full();
+        // A volume may hang.
+        let (replaced, added) = spawn_blocking(move || current.read_again()).await.ok()?;
+        let fault = [&replaced, &added].into_iter().filter_map(Reading::problem).collect::<Vec<_>>().join("; ");
+        if fault.is_empty() {
+            self.take_up(replaced, added);
+        }
+        Some(fault)
     }
 
     fn take_up(&self, replaced: Reading, added: Reading) {

@@ -120,6 +120,59 @@ async fn herd(issuer: &Arc<Issuer>, kids: impl IntoIterator<Item = String>) -> V
     tasks.collect::<JoinSet<_>>().join_all().await
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_reader_judges_by_no_keys_that_are_too_old_also_when_the_writer_has_stopped() {
+    let origin = Origin::start().await;
+    origin.publish(&["a"]);
+    let settings = Settings { max_stale: Duration::from_mins(2), ..origin.settings() };
+    let (issuer, _readiness, tasks) = run(settings);
+    attempts(&issuer, 1).await;
+    drop(tasks);
+    tokio::time::advance(Duration::from_secs(119)).await;
+    assert!(issuer.keys().is_some() && issuer.key(&header(Some("a"))).await.is_ok());
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert!(issuer.keys().is_none());
+    let refused = issuer.key(&header(Some("a"))).await.unwrap_err();
+    assert_eq!(refused.row().reason, "keys_unavailable");
+}
+
+#[tokio::test]
+async fn a_writer_that_begins_again_goes_on_from_the_keys_that_are_there() {
+    let origin = Origin::start().await;
+    origin.publish(&["a"]);
+    let (issuer, refresher) = Issuer::new(origin.settings(), Clock::system()).unwrap();
+    let readiness = Readiness::new();
+    let latch = readiness.latch();
+    let mut first = JoinSet::new();
+    first.spawn(refresher.clone().run(latch.clone()));
+    attempts(&issuer, 1).await;
+    let generation = issuer.keys().unwrap().generation();
+    assert!(readiness.is_ready());
+    first.shutdown().await;
+    assert!(issuer.keys().is_some(), "keys serve on while nothing fetches them");
+    // Another set must not get the generation of the one that cached tokens were verified in.
+    origin.publish(&["b"]);
+    let mut second = JoinSet::new();
+    second.spawn(refresher.run(latch));
+    attempts(&issuer, 2).await;
+    let keys = issuer.keys().unwrap();
+    assert!(keys.generation() > generation, "{} after {generation}", keys.generation());
+    assert!(issuer.key(&header(Some("b"))).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_gate_is_not_ready_because_its_writer_has_stopped() {
+    let origin = Origin::start().await;
+    let (issuer, refresher) = Issuer::new(origin.settings(), Clock::system()).unwrap();
+    let readiness = Readiness::new();
+    let latch = readiness.latch();
+    let mut running = JoinSet::new();
+    running.spawn(refresher.run(latch.clone()));
+    attempts(&issuer, 1).await;
+    running.shutdown().await;
+    assert!(!readiness.is_ready());
+}
+
 #[tokio::test]
 async fn a_cold_herd_costs_one_fetch_and_every_request_is_served() {
     let origin = Origin::start().await;

@@ -17,6 +17,10 @@ struct Run {
     held_until: Option<Duration>,
     /// Whether a request still needs an attempt that begins later.
     asked: bool,
+    /// Whether the operator still needs an attempt that begins later.
+    reload: bool,
+    /// When the last attempt began.
+    begun: Duration,
     failures: u32,
     /// Permits, counted in the time that they take to come back.
     credit: Duration,
@@ -38,6 +42,8 @@ impl Run {
             due: Duration::ZERO,
             held_until: None,
             asked: false,
+            reload: false,
+            begun: Duration::ZERO,
             failures: 0,
             credit: 2 * cooldown,
             asked_for: Vec::new(),
@@ -61,7 +67,8 @@ impl Run {
 
     fn event(&mut self) -> Event {
         let life = self.random.bool().then(|| Duration::from_secs(self.random.u64(0..10_000)));
-        match self.random.u8(0..10) {
+        match self.random.u8(0..11) {
+            10 => Event::Reload,
             0 => Event::Restored { age: self.policy.max_stale.mul_f64(2.0 * self.random.f64()) },
             1..4 if self.in_flight => Event::Succeeded { life, content: self.random.bool() },
             4..6 if self.in_flight => Event::Failed,
@@ -78,6 +85,7 @@ impl Run {
             }
             Event::Tick | Event::Restored { .. } => {}
             Event::Asked => self.asked |= self.held_until.is_some(),
+            Event::Reload => self.reload = true,
             Event::Succeeded { life, content } => {
                 (self.in_flight, self.failures) = (false, 0);
                 self.asked = !content;
@@ -94,6 +102,10 @@ impl Run {
         if self.held_until.is_some_and(|until| self.now >= until) {
             (self.held_until, self.asked) = (None, false);
             self.due = self.due.min(self.now + self.back_off(jitter));
+        }
+        if self.reload && !self.in_flight {
+            self.due = self.due.min(self.begun + Duration::from_secs(1));
+            self.reload = false;
         }
     }
 
@@ -125,7 +137,7 @@ impl Run {
         if !actions.fetch {
             return;
         }
-        (self.in_flight, self.asked) = (true, false);
+        (self.in_flight, self.asked, self.begun) = (true, false, self.now);
         if !is_due {
             self.credit -= self.policy.cooldown;
             self.asked_for.push(self.now);

@@ -15,23 +15,37 @@ impl Tls {
         let mut watch = Watch { good: self.current.load().digest, bad: None };
         loop {
             sleep(self.settings.reload_interval).await;
-            let settings = self.settings.clone();
-            // A volume may hang.
-            let Ok(contents) = spawn_blocking(move || Contents::read(&settings)).await else { continue };
-            match watch.look(&contents, self.settings.min_version) {
-                Seen::Nothing => {}
-                Seen::New(loaded) => {
-                    let not_after = loaded.not_after.map(|date| date.to_string());
-                    self.current.store(Arc::new(*loaded));
-                    tracing::info!(not_after, "new TLS files are in use");
-                    if let Some(complaint) = self.complaint(&clock) {
-                        tracing::warn!("{complaint}");
-                    }
+            self.look(&mut watch, &clock).await;
+        }
+    }
+
+    /// Takes new files into use now, and says what is wrong with them.
+    pub async fn reload(&self, clock: &Clock) {
+        let mut watch = Watch { good: self.current.load().digest, bad: None };
+        self.look(&mut watch, clock).await;
+        if watch.bad.is_some() {
+            // The second look says it: there is no third.
+            self.look(&mut watch, clock).await;
+        }
+    }
+
+    async fn look(&self, watch: &mut Watch, clock: &Clock) {
+        let settings = self.settings.clone();
+        // A volume may hang.
+        let Ok(contents) = spawn_blocking(move || Contents::read(&settings)).await else { return };
+        match watch.look(&contents, self.settings.min_version) {
+            Seen::Nothing => {}
+            Seen::New(loaded) => {
+                let not_after = loaded.not_after.map(|date| date.to_string());
+                self.current.store(Arc::new(*loaded));
+                tracing::info!(not_after, "new TLS files are in use");
+                if let Some(complaint) = self.complaint(clock) {
+                    tracing::warn!("{complaint}");
                 }
-                Seen::Bad(problems) => {
-                    let cert_file = self.settings.cert_file.display();
-                    tracing::warn!("{problems}; what was read from {cert_file} before stays in use");
-                }
+            }
+            Seen::Bad(problems) => {
+                let cert_file = self.settings.cert_file.display();
+                tracing::warn!("{problems}; what was read from {cert_file} before stays in use");
             }
         }
     }

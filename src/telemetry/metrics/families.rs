@@ -93,6 +93,8 @@ families! {
         "How far the issuer's clock is ahead of ours, exact to about a second; absent until it is known.";
     LOG_DROPPED: Counter "claimgate_log_lines_dropped_total" ["log"]
         "Lines that were dropped because their reader was too slow, by log: access (stdout) or diagnostics (stderr).";
+    TASK_PANICS: Counter "claimgate_task_panics_total" []
+        "Panics of tasks beside the requests (keys, files, ports), each of which was run again; /readyz?verbose names them.";
     READY: Gauge "claimgate_ready" []
         "1 when requests should come, as at /readyz; else 0.";
     BUILD_INFO: Gauge "claimgate_build_info" ["version"]

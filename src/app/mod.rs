@@ -1,5 +1,7 @@
 //! The one assembler: from settings to a running gate.
 
+mod control;
+
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
@@ -7,10 +9,11 @@ use std::sync::Arc;
 
 use http::request::Parts;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::task::JoinSet;
+use tokio::sync::Notify;
 
+use self::control::Reload;
 use crate::admin;
-use crate::background::{Background, Task};
+use crate::background::{Background, Panics};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::deadline::Deadlines;
@@ -77,6 +80,7 @@ pub struct App {
     /// What an operator should know.
     notes: Vec<String>,
     access_log: Box<dyn io::Write + Send>,
+    reload: Arc<Notify>,
 }
 
 impl std::fmt::Debug for App {
@@ -98,13 +102,19 @@ impl App {
         let shortage = Descriptors::claim().shortage(clients, upstream);
         let complaint = config.server.tls.as_ref().and_then(|tls| tls.complaint(&clock));
         let notes = config.warnings().into_iter().chain(shortage).chain(complaint).collect();
-        Ok(Self { config, clock, issuers, data, health, admin, notes, access_log: Box::new(io::stdout()) })
+        let (access_log, reload) = (Box::new(io::stdout()), Arc::default());
+        Ok(Self { config, clock, issuers, data, health, admin, notes, access_log, reload })
     }
 
     /// Writes the access log to `output` instead of stdout, which a process may need for something else.
     #[must_use]
     pub fn with_access_log(self, output: impl io::Write + Send + 'static) -> Self {
         Self { access_log: Box::new(output), ..self }
+    }
+
+    /// Once notified, the gate reads its files again and fetches the keys of every issuer.
+    pub fn reload(&self) -> Arc<Notify> {
+        Arc::clone(&self.reload)
     }
 
     /// Where requests are taken; an error for a unix socket.
@@ -137,33 +147,29 @@ impl App {
         });
         let used = places.clone();
         metrics.collect(move |samples| add_usage(samples, used.usage()));
+        let panics = Panics::default();
+        let (issuers, refreshers): (Vec<_>, Vec<_>) = self.issuers.into_iter().unzip();
+        let view = admin::View {
+            readiness: readiness.clone(),
+            issuers: issuers.clone(),
+            notes: self.notes,
+            metrics: metrics.clone(),
+            origin: self.config.origin_health.clone(),
+            panics: panics.clone(),
+            reload: Arc::clone(&self.reload),
+            verbose: false,
+        };
         // Both end with this function.
-        let (mut control, mut background) = (JoinSet::new(), Vec::<Task>::new());
-        let mut issuers = Vec::new();
-        for (issuer, refresher) in self.issuers {
-            background.push(Box::pin(refresher.run(readiness.latch())));
-            issuers.push(issuer);
-        }
-        for (listener, verbose) in [(self.health, false), (self.admin, true)] {
-            if let Some(listener) = listener {
-                let view = admin::View {
-                    readiness: readiness.clone(),
-                    issuers: issuers.clone(),
-                    notes: self.notes.clone(),
-                    metrics: metrics.clone(),
-                    origin: self.config.origin_health.clone(),
-                    verbose,
-                };
-                control.spawn(admin::serve(listener, view));
-            }
-        }
-        for trust in self.config.trusts() {
-            background.push(Box::pin(Arc::clone(trust).watch()));
-        }
-        if let Some(tls) = &self.config.server.tls {
-            background.push(Box::pin(Arc::clone(tls).watch(self.clock.clone())));
-        }
-        let background = Background::start("background", background)?;
+        let _ports = control::serve_ports(self.health, self.admin, &view);
+        let reload = Reload {
+            asked: self.reload,
+            trusts: self.config.trusts().cloned().collect(),
+            tls: self.config.server.tls.clone(),
+            issuers: issuers.clone(),
+            clock: self.clock.clone(),
+        };
+        let background = Background::start("background", control::tasks(refreshers, reload, &readiness), &panics)?;
+        metrics.collect(move |samples| samples.count(&families::TASK_PANICS, &[], panics.total()));
         let log = AccessLog::start(&self.config.telemetry, self.access_log)?;
         let logged = log.clone();
         metrics.collect(move |samples| {
